@@ -1,0 +1,1 @@
+"""Experiments: one question per file, each one command (`python -m experiments NAME`)."""

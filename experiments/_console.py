@@ -1,0 +1,51 @@
+"""What experiments say on the terminal: a live bar while they work, a short table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+class Bar:
+    """One line of progress: `done` of `total`, and a note."""
+
+    def __init__(self, progress: Progress, title: str, total: int) -> None:
+        self._progress, self._task = progress, progress.add_task(title, total=total, note="compiling ...")
+
+    def update(self, done: int, note: str) -> None:
+        """Show that `done` are done."""
+        self._progress.update(self._task, completed=done, note=note)
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Bar]:
+    """A `Bar` for the time of the block."""
+    columns = (
+        TextColumn("{task.description:<28}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bar(progress, title, total)
+
+
+def table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows of texts under their names."""
+    grid = Table(*rows[0], title=title, title_justify="left", title_style="bold")
+    for row in rows:
+        grid.add_row(*row.values())
+    console.print(grid)
+
+
+def files(folder: Path) -> None:
+    """Where things are."""
+    console.print(f"results in [bold]{folder}[/]: " + ", ".join(sorted(path.name for path in folder.iterdir())))

@@ -1,0 +1,1 @@
+"""Benchmarks: medians and interleaved ratios against peers (`python -m experiments benchmarks.NAME`)."""

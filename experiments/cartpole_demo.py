@@ -1,0 +1,44 @@
+"""CartPole under a random agent: what the task looks like, as a GIF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, steps: int = 200) -> None:
+    """Record some steps of one environment, resetting it whenever the pole falls.
+
+    Args:
+      seed: of the random agent and the starts.
+      out: folder for the results; default: a fresh one under runs/.
+      quick: 30 steps.
+      steps: number of steps, 50 a second.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from experiments import _console, _play
+    from rljax import checks, envs
+    from rljax.runs import folder
+
+    options = {"seed": seed, "quick": quick, "steps": steps}
+    steps = min(steps, 30) if quick else steps
+    checks.integer("steps", steps, 1)
+    path = folder.create(out, "cartpole_demo")
+    folder.write_config(path, "cartpole_demo", options)
+    played = _play.film(
+        path / "random.gif",
+        jax.random.key(seed),
+        envs.TimeLimit(envs.CartPole(), 500),
+        lambda key, observation: jax.random.bernoulli(key).astype(jnp.int32),
+        steps,
+        "a random agent",
+        once=False,
+    )
+    ends = np.flatnonzero(played.terminated)
+    lengths = np.diff(ends, prepend=-1)
+    summary = {"steps": steps, "episodes_ended": len(ends), "mean_length": lengths.mean() if len(ends) else None}
+    folder.write_json(path / "summary.json", summary)
+    _console.table("A random agent", [{name.replace("_", " "): str(value) for name, value in summary.items()}])
+    _console.files(path)

@@ -1,0 +1,169 @@
+"""The main job: REINFORCE learns to balance the pole; plain, with shaped rewards, and with early stopping as well.
+
+The chapter's set-up: 4-5-1 network, 150 iterations of 10 episodes of at most 200 steps, gamma 0.95, Adam 0.01.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+
+def main(
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    quick: bool = False,
+    seeds: int = 16,
+    iterations: int = 150,
+    episodes: int = 10,
+    max_steps: int = 200,
+    gamma: float = 0.95,
+    learning_rate: float = 0.01,
+    optimiser: Literal["adam", "nadam"] = "adam",
+    baseline: bool = False,
+    target: float = 195.0,
+    patience: int = 2,
+    test_episodes: int = 100,
+) -> None:
+    """Train three variants over several seeds at once; save the curves, the best policy and GIFs of it.
+
+    Args:
+      seed: of everything random.
+      out: folder for the results; default: a fresh one under runs/.
+      quick: 2 seeds, 10 iterations of at most 50 steps, 10 test episodes.
+      seeds: independent runs of each variant.
+      iterations: updates of each run.
+      episodes: played for each update.
+      max_steps: most steps of an episode.
+      gamma: discount in [0, 1].
+      learning_rate: of the optimiser.
+      optimiser: the chapter's editions use either.
+      baseline: learn a value function and subtract it from the returns.
+      target: mean steps of the greedy policy that stop the third variant ...
+      patience: ... once so many evaluations in a row (every 5 iterations, 20 episodes) have reached it.
+      test_episodes: fresh episodes that judge each trained policy.
+    """
+    import jax
+    import numpy as np
+    import optax
+
+    from experiments import _console, _play
+    from rljax import agents, checks, envs, networks, policies, shaping, train
+    from rljax.runs import checkpoint, folder, plots
+    from rljax.runs.statistics import interquartile_mean
+
+    options = {name: value for name, value in locals().items() if name in main.__annotations__}
+    if quick:
+        seeds, iterations, max_steps, test_episodes = min(seeds, 2), min(iterations, 10), min(max_steps, 50), 10
+    checks.integer("seeds", seeds, 1)
+    checks.integer("iterations", iterations, 1)
+    checks.integer("patience", patience, 1)
+    checks.integer("test_episodes", test_episodes, 1)
+    env, sizes = envs.CartPole(), (4, 5, 1)
+    plain, shaped = (
+        agents.reinforce(
+            env,
+            networks.mlp(sizes),
+            distribution=policies.bernoulli,
+            episodes_per_update=episodes,
+            max_steps=max_steps,
+            gamma=gamma,
+            learning_rate=learning_rate,
+            optimiser={"adam": optax.adam, "nadam": optax.nadam}[optimiser],
+            shaping=reward,
+            baseline=networks.mlp((4, 16, 1)) if baseline else None,
+        )
+        for reward in (None, shaping.angle_penalty)
+    )
+    variants = {
+        "plain": (plain, {}),
+        "shaped": (shaped, {}),
+        "shaped, early stopping": (shaped, {"target": target, "patience": patience}),
+    }
+    path = folder.create(out, "reinforce")
+    folder.write_config(path, "reinforce", options)
+
+    keys = jax.random.split(jax.random.key(seed), seeds)
+    keys_test = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), seeds)
+    results: dict[str, train.Result] = {}
+    lengths: dict[str, np.ndarray] = {}
+    for name, (algorithm, stopping) in variants.items():
+        with _console.bar(name, iterations) as bar:
+
+            def show(progress: train.Progress, bar: _console.Bar = bar) -> None:
+                now = progress.metrics["mean_length"][-1]
+                running = now[np.isfinite(now)]
+                note = f"mean length {running.mean():.1f}" if len(running) else "all have reached the target"
+                bar.update(progress.steps, note)
+
+            every = next(n for n in (5, 4, 3, 2, 1) if iterations % n == 0)
+            result = train.train(algorithm, keys, iterations, eval_every=every, chunk=2, on_chunk=show, **stopping)
+        results[name] = result
+        judged = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps)
+        lengths[name] = judged.mean(axis=1)
+
+    folder.write_csv(
+        path / "metrics.csv",
+        (
+            {
+                "variant": name,
+                "seed": member,
+                "iteration": step + 1,
+                **{metric: float(values[step, member]) for metric, values in result.metrics.items()},
+                "compile_seconds": round(result.compile_seconds, 3),
+                "run_seconds": round(float(result.elapsed[step]), 3),
+            }
+            for name, result in results.items()
+            for member in range(seeds)
+            for step in range(int(result.members.steps[member]))
+        ),
+    )
+    plots.learning_curves(
+        path / "learning_curve.png",
+        {name: result.metrics["mean_length"] for name, result in results.items()},
+        title="REINFORCE on CartPole: how long the pole stays up",
+        xlabel=f"iteration ({episodes} episodes each)",
+        ylabel="mean episode length (steps)",
+        best_possible=max_steps,
+    )
+    summary = {
+        name: {
+            "seeds": seeds,
+            "iterations_iqm": interquartile_mean(result.members.steps),
+            "last_mean_length_iqm": interquartile_mean(plots.last(result.metrics["mean_length"])),
+            "test_mean_length_iqm": interquartile_mean(lengths[name]),
+            "test_share_of_seeds_at_target": float((lengths[name] >= target).mean()),
+            "compile_seconds": result.compile_seconds,
+            "run_seconds": result.run_seconds,
+        }
+        for name, result in results.items()
+    }
+    folder.write_json(path / "summary.json", summary)
+
+    best = int(np.argmax(lengths[name]))
+    first = train.begin(algorithm, keys[best]).best
+    last = jax.tree.map(lambda leaf: leaf[best], result.parameters)
+    about = {"experiment": "reinforce", "env": "CartPole", "max_steps": max_steps, "sizes": sizes}
+    checkpoint.save(path / "policy.npz", last.policy, about)
+    for file, parameters, caption in (("before.gif", first, "before training"), ("after.gif", last, "after training")):
+        policy = lambda key, observation, parameters=parameters: algorithm.act(parameters, key, observation)
+        _play.film(path / file, keys_test[best], env, policy, max_steps, caption)
+
+    _console.table(
+        f"REINFORCE on CartPole, {seeds} seeds (interquartile means)",
+        [
+            {
+                "variant": name,
+                "iterations": f"{row['iterations_iqm']:.0f}",
+                "last mean length": f"{row['last_mean_length_iqm']:.1f}",
+                f"greedy, {test_episodes} fresh episodes": f"{row['test_mean_length_iqm']:.1f}",
+                f"seeds at {target:g} or more": f"{row['test_share_of_seeds_at_target']:.0%}",
+                "compile": f"{row['compile_seconds']:.1f} s",
+                "run": f"{row['run_seconds']:.2f} s",
+            }
+            for name, row in summary.items()
+        ],
+    )
+    _console.files(path)
+    _console.console.print(f"watch it again: python -m experiments play {path}")

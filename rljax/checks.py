@@ -1,0 +1,110 @@
+"""Refusals: the static checks that public makers run before any work.
+
+Each check returns nothing and raises `ValueError` or `TypeError` with what was given, what was expected and what to do.
+Values that are being traced (a learning rate under `vmap`) carry no number yet and pass.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def real(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, above: bool = False) -> None:
+    """`value` is a number (or a concrete scalar array) with `low <= value <= high`; `above` makes the lower end strict.
+
+    Example:
+      >>> real("gamma", 1.5, 0, 1)
+      Traceback (most recent call last):
+      ValueError: gamma is 1.5; expected a number in [0, 1].
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    if isinstance(value, bool) or not (isinstance(value, Real) or getattr(value, "shape", None) == ()):
+        raise TypeError(f"{name} is {value!r}; expected a number.")
+    number = float(value)
+    if not (low < number if above else low <= number) or not number <= high:
+        raise ValueError(f"{name} is {number:g}; expected a number in {'(' if above else '['}{low:g}, {high:g}].")
+
+
+def integer(name: str, value: Any, low: int) -> None:
+    """`value` is a whole Python number of at least `low`: sizes shape the program, so they cannot be traced.
+
+    Example:
+      >>> integer("num_envs", 0, 1)
+      Traceback (most recent call last):
+      ValueError: num_envs is 0; expected a whole number of at least 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r}; expected a whole number (int).")
+    if value < low:
+        raise ValueError(f"{name} is {value}; expected a whole number of at least {low}.")
+
+
+def choice(name: str, value: Any, options: tuple[str, ...]) -> None:
+    """`value` is one of `options`.
+
+    Example:
+      >>> choice("autoreset", "never", ("none", "same_step"))
+      Traceback (most recent call last):
+      ValueError: autoreset is 'never'; expected one of 'none', 'same_step'.
+    """
+    if value not in options:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, options))}.")
+
+
+def key(value: Any, shape: tuple[int, ...] = ()) -> None:
+    """`value` is a typed random key (or an array of them with `shape`), as `jax.random.key` makes.
+
+    Example:
+      >>> key(jax.random.PRNGKey(0))
+      Traceback (most recent call last):
+      TypeError: a random key is expected, of the typed kind that jax.random.key(seed) makes; got uint32[2]. \
+If it is a raw PRNGKey, pass jax.random.wrap_key_data(raw_key).
+    """
+    dtype = getattr(value, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        given = f"{dtype}{list(value.shape)}" if hasattr(value, "shape") else repr(value)
+        raise TypeError(
+            f"a random key is expected, of the typed kind that jax.random.key(seed) makes; got {given}. "
+            "If it is a raw PRNGKey, pass jax.random.wrap_key_data(raw_key)."
+        )
+    if value.shape != shape:
+        raise ValueError(f"random keys of shape {shape} are expected; got shape {value.shape}.")
+
+
+def same_shape(**arrays: Any) -> None:
+    """All arrays have one shape: broadcasting (B,) against (B, 1) makes a (B, B) loss that trains, badly.
+
+    Example:
+      >>> same_shape(r_t=jnp.zeros(3), v_t=jnp.zeros((3, 1)))
+      Traceback (most recent call last):
+      ValueError: r_t has shape (3,) and v_t (3, 1); expected equal shapes. Reshape one of them.
+    """
+    (first, value), *others = arrays.items()
+    for name, other in others:
+        if jnp.shape(other) != jnp.shape(value):
+            raise ValueError(
+                f"{first} has shape {jnp.shape(value)} and {name} {jnp.shape(other)}; "
+                "expected equal shapes. Reshape one of them."
+            )
+
+
+def rank(number: int, **arrays: Any) -> None:
+    """Each array has `number` axes: functions here are written for one stream; `jax.vmap` makes them batches.
+
+    Example:
+      >>> rank(1, r_t=jnp.zeros((5, 2)))
+      Traceback (most recent call last):
+      ValueError: r_t has shape (5, 2); expected 1 axis. For a batch, wrap the function in jax.vmap.
+    """
+    for name, value in arrays.items():
+        if jnp.ndim(value) != number:
+            raise ValueError(
+                f"{name} has shape {jnp.shape(value)}; expected {number} ax{'i' if number == 1 else 'e'}s. "
+                "For a batch, wrap the function in jax.vmap."
+            )

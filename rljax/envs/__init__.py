@@ -1,0 +1,7 @@
+"""Environments as immutable pytrees of physical parameters with pure `reset` and `step` (the contract: `envs.base`)."""
+
+from rljax.envs.base import Environment as Environment
+from rljax.envs.cartpole import CartPole as CartPole
+from rljax.envs.cartpole import CartPoleState as CartPoleState
+from rljax.envs.wrappers import TimeLimit as TimeLimit
+from rljax.envs.wrappers import TimeLimitState as TimeLimitState

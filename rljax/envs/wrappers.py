@@ -1,0 +1,65 @@
+"""Environments made of environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rljax import checks
+from rljax.envs.base import Environment
+from rljax.structs import Step
+
+
+class TimeLimitState(NamedTuple):
+    inner: Any  # state of the wrapped environment
+    elapsed: Array  # [] int32, steps since reset
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TimeLimit:
+    """`truncated` becomes true on step `max_steps` of an episode, whether or not that very step also terminates.
+
+    Example:
+      >>> from rljax.envs import CartPole
+      >>> env = TimeLimit(CartPole(), max_steps=1)
+      >>> state, _ = env.reset(jax.random.key(0))
+      >>> bool(env.step(jax.random.key(1), state, jnp.int32(0))[1].truncated)
+      True
+    """
+
+    inner: Environment
+    max_steps: int | Array
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_steps, (int, float)):
+            checks.integer("max_steps", self.max_steps, 1)
+
+    @property
+    def observation_space(self) -> Any:
+        """That of the wrapped environment."""
+        return self.inner.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """That of the wrapped environment."""
+        return self.inner.action_space
+
+    def reset(self, key: Array) -> tuple[TimeLimitState, Any]:
+        """The clock starts at zero."""
+        inner, observation = self.inner.reset(key)
+        return TimeLimitState(inner, jnp.int32(0)), observation
+
+    def observe(self, state: TimeLimitState) -> Any:
+        """That of the wrapped environment: the clock is not shown."""
+        return self.inner.observe(state.inner)
+
+    def step(self, key: Array, state: TimeLimitState, action: Array) -> tuple[TimeLimitState, Step]:
+        """The wrapped step, and one more on the clock."""
+        inner, step = self.inner.step(key, state.inner, action)
+        elapsed = state.elapsed + 1
+        return TimeLimitState(inner, elapsed), step._replace(truncated=step.truncated | (elapsed >= self.max_steps))

@@ -1,0 +1,148 @@
+"""Action choice: from what a network or a table says to an action.
+
+A policy's output is a `Distribution`'s parameter for one state; `mask` [A] is True where an action is available, and at
+least one must be. A masked action is never chosen, and log-probabilities and entropies stay finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from rljax import checks, noise
+
+
+class Distribution(NamedTuple):
+    """Four functions of one parameter array: `bernoulli` and `categorical` below."""
+
+    sample: Callable[..., Array]  # (key, parameter, mask=None) -> action
+    mode: Callable[..., Array]  # (parameter, mask=None) -> action
+    log_prob: Callable[..., Array]  # (parameter, action, mask=None) -> []
+    entropy: Callable[..., Array]  # (parameter, mask=None) -> []
+
+
+def angle_policy(observation: Array) -> Array:
+    """The chapter's hard-coded CartPole policy: push towards the side that the pole leans to.
+
+        a = 0 if angle < 0 else 1
+
+    Args:
+      observation: [4] position, velocity, angle, angular velocity.
+
+    Example:
+      >>> int(angle_policy(jnp.array([0., 0., -0.1, 0.])))
+      0
+
+    Geron (2022), ch. 18, "Introduction to OpenAI Gym": 41.7 steps on average.
+    """
+    return (observation[2] >= 0).astype(jnp.int32)
+
+
+def greedy(q: Array, mask: Array | None = None) -> Array:
+    """The available action of highest value, the first of equals.
+
+    Args:
+      q: [A] action values.
+      mask: [A] bool.
+
+    Example:
+      >>> int(greedy(jnp.array([1., 3., 2.]), jnp.array([True, False, True])))
+      2
+    """
+    checks.rank(1, q=q)
+    if mask is None:
+        return jnp.argmax(q).astype(jnp.int32)
+    checks.same_shape(q=q, mask=mask)
+    lowest = jnp.finfo(q.dtype).min  # an available -inf still beats the masked
+    return jnp.argmax(jnp.where(mask, jnp.maximum(q, lowest), -jnp.inf)).astype(jnp.int32)
+
+
+def epsilon_greedy(key: Array, q: Array, epsilon: ArrayLike, mask: Array | None = None) -> Array:
+    """Greedy, but with probability `epsilon` uniform over the available actions.
+
+        pi(a) = epsilon / |available| + (1 - epsilon) [a = greedy]
+
+    Args:
+      key: typed random key.
+      q: [A] action values.
+      epsilon: [] in [0, 1]; may be traced.
+      mask: [A] bool.
+
+    Example:
+      >>> int(epsilon_greedy(jax.random.key(0), jnp.array([1., 3., 2.]), 0.0))
+      1
+
+    Sutton & Barto (2018), sec. 2.2; Geron (2022), ch. 18, "Exploration policies".
+    """
+    checks.real("epsilon", epsilon, 0, 1)
+    key_coin, key_action = jax.random.split(key)
+    explore = noise.uniforms(key_coin, 1)[0] < epsilon
+    random_action = categorical.sample(key_action, jnp.zeros_like(q), mask)
+    return jnp.where(explore, random_action, greedy(q, mask))
+
+
+def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Array:
+    checks.rank(0, logit=logit)
+    action = noise.uniforms(key, 1)[0] < jax.nn.sigmoid(logit)
+    return _available(action, mask)
+
+
+def _bernoulli_mode(logit: Array, mask: Array | None = None) -> Array:
+    return _available(logit > 0, mask)
+
+
+def _available(action: Array, mask: Array | None) -> Array:
+    return (action if mask is None else mask[1] & (action | ~mask[0])).astype(jnp.int32)
+
+
+def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) -> Array:
+    checks.rank(0, logit=logit)
+    log_prob = -jax.nn.softplus(jnp.where(action == 1, -logit, logit))
+    if mask is None:
+        return log_prob
+    return jnp.where(mask.all(), log_prob, jnp.where(mask[action], 0.0, _lowest(logit)))
+
+
+def _bernoulli_entropy(logit: Array, mask: Array | None = None) -> Array:
+    checks.rank(0, logit=logit)
+    entropy = jax.nn.softplus(logit) - logit * jax.nn.sigmoid(logit)
+    return entropy if mask is None else jnp.where(mask.all(), entropy, 0.0)
+
+
+def _lowest(logits: Array) -> float:
+    return jnp.finfo(logits.dtype).min / 4  # finite, and so are its differences; its exponential is zero
+
+
+def _categorical_sample(key: Array, logits: Array, mask: Array | None = None) -> Array:
+    # Gumbel's trick: argmax(logits + Gumbel noise) has exactly the softmax law.
+    return greedy(logits + jax.random.gumbel(noise.fused(key), logits.shape, logits.dtype), mask)
+
+
+def _categorical_log_probs(logits: Array, mask: Array | None) -> Array:
+    checks.rank(1, logits=logits)
+    lowest = _lowest(logits)
+    if mask is not None:
+        checks.same_shape(logits=logits, mask=mask)
+        logits = jnp.where(mask, logits, lowest)
+    return jnp.maximum(jax.nn.log_softmax(logits), lowest)
+
+
+def _categorical_log_prob(logits: Array, action: Array, mask: Array | None = None) -> Array:
+    return _categorical_log_probs(logits, mask)[action]
+
+
+def _categorical_entropy(logits: Array, mask: Array | None = None) -> Array:
+    log_p = _categorical_log_probs(logits, mask)
+    return -jnp.sum(jnp.exp(log_p) * log_p)
+
+
+bernoulli = Distribution(_bernoulli_sample, _bernoulli_mode, _bernoulli_log_prob, _bernoulli_entropy)
+"""Two actions, one logit []: P(a = 1) = sigmoid(logit). The chapter's single sigmoid unit."""
+
+categorical = Distribution(_categorical_sample, greedy, _categorical_log_prob, _categorical_entropy)
+"""A actions, logits [A]: P(a) = exp(logits[a]) / sum_b exp(logits[b]), over the available actions (softmax)."""

@@ -1,0 +1,195 @@
+"""Returns along one stream of experience: what an action turned out to be worth.
+
+Every function takes `[T]` arrays in time order and is batched by `jax.vmap` (time-major storage: `in_axes=1, out_axes=1`).
+`r_t, discount_t, v_t` belong to the arrival of step t. The maths never hears "done":
+
+* termination is `discount_t = 0`: no future;
+* truncation is `lambda_t = 0`: the recursion is cut and the value of the true successor, `v_t`, stands for the future.
+
+All of them are one linear recurrence, x_t = a_t + b_t x_{t+1}. `parallel=True` solves it by an associative scan, in log T
+depth: faster on an accelerator when T is long, equal but for rounding.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from rljax import checks
+
+
+def discounted_returns(r_t: ArrayLike, discount_t: ArrayLike, *, parallel: bool = False) -> Array:
+    """Reward to go: the rewards that follow an action, each step later counting `discount` times less.
+
+        G_t = r_t + discount_t G_{t+1},    G_{T+1} = 0
+
+    Args:
+      r_t: [T] rewards; integers are converted, not truncated.
+      discount_t: [T] gamma, or 0 on the last step of each episode; or [] the same for all.
+
+    Returns:
+      [T]. Gradient reaches both arguments.
+
+    Example:
+      >>> discounted_returns(jnp.array([10, 0, -50]), 0.8).tolist()
+      [-22.0, -40.0, -50.0]
+
+    Sutton & Barto (2018), eq. 3.9; Geron (2022), ch. 18, "Evaluating actions: the credit assignment problem".
+    """
+    r_t = _floats(r_t)
+    discount_t = jnp.broadcast_to(jnp.asarray(discount_t, r_t.dtype), r_t.shape)
+    checks.rank(1, r_t=r_t)
+    return _recurrence(r_t, discount_t, parallel)
+
+
+def lambda_returns(
+    r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike, *, parallel: bool = False
+) -> Array:
+    """TD(lambda) targets: a geometric mixture of all n-step returns.
+
+        G_t = r_t + discount_t ((1 - lambda_t) v_t + lambda_t G_{t+1}),    G_T = r_T + discount_T v_T
+
+    lambda = 0 is one-step TD, lambda = 1 is Monte Carlo.
+
+    Args:
+      r_t: [T] rewards.
+      discount_t: [T] gamma, or 0 where the episode terminated.
+      v_t: [T] value of the true successor of each step, before any reset.
+      lambda_t: [T] mixture, or 0 where the episode was truncated; or [] the same for all.
+
+    Returns:
+      [T]. Gradient reaches all four arguments.
+
+    Example:
+      >>> r_t, discount_t, v_t = jnp.array([1., 1.]), jnp.array([0.5, 0.5]), jnp.array([4., 8.])
+      >>> lambda_returns(r_t, discount_t, v_t, 1.0).tolist()
+      [3.5, 5.0]
+
+    Sutton & Barto (2018), eq. 12.18.
+    """
+    r_t, discount_t, v_t, lambda_t = _streams(r_t, discount_t, v_t, lambda_t)
+    lambda_t = lambda_t.at[-1].set(0.0)  # the end of the stream is a cut
+    return _recurrence(r_t + discount_t * (1.0 - lambda_t) * v_t, discount_t * lambda_t, parallel)
+
+
+def n_step_returns(
+    r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, n: int, *, lambda_t: ArrayLike = 1.0
+) -> Array:
+    """n rewards, then the value of where they led:
+
+        G^(1)_t = r_t + discount_t v_t
+        G^(n)_t = r_t + discount_t ((1 - lambda_t) v_t + lambda_t G^(n-1)_{t+1})
+
+    Near the end of the stream fewer than n rewards are left, and fewer are used.
+
+    Args:
+      r_t, discount_t, v_t: [T], as in `lambda_returns`.
+      n: number of rewards.
+      lambda_t: [T] 1, or 0 where the episode was truncated.
+
+    Returns:
+      [T]. Gradient reaches all arrays.
+
+    Errors:
+      ValueError: n < 1.
+
+    Example:
+      >>> n_step_returns(jnp.ones(3), jnp.full(3, 0.5), jnp.array([4., 8., 16.]), 2).tolist()
+      [3.5, 5.5, 9.0]
+
+    Sutton & Barto (2018), eq. 7.1.
+    """
+    checks.integer("n", n, 1)
+    r_t, discount_t, v_t, lambda_t = _streams(r_t, discount_t, v_t, lambda_t)
+    lambda_t = lambda_t.at[-1].set(0.0)
+    one_step = r_t + discount_t * v_t
+
+    def longer(_: int, g_t: Array) -> Array:
+        return r_t + discount_t * ((1.0 - lambda_t) * v_t + lambda_t * jnp.roll(g_t, -1))
+
+    return lax.fori_loop(1, n, longer, one_step)
+
+
+def gae(
+    r_t: ArrayLike, discount_t: ArrayLike, v_tm1: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike, *, parallel: bool = False
+) -> Array:
+    """Generalised advantage estimates: discounted sums of TD errors.
+
+        delta_t = r_t + discount_t v_t - v_{t-1}
+        A_t     = delta_t + discount_t lambda_t A_{t+1},    A_{T+1} = 0
+
+    Args:
+      r_t, discount_t, v_t, lambda_t: [T], as in `lambda_returns`.
+      v_tm1: [T] value of the source of each step. At a reset it is not the `v_t` before it: hence two arrays.
+
+    Returns:
+      [T], equal to `lambda_returns - v_tm1` wherever `v_tm1` continues `v_t`.
+
+    Example:
+      >>> gae(jnp.array([1., 1.]), jnp.array([0.5, 0.]), jnp.array([1., 2.]), jnp.array([2., 9.]), 1.0).tolist()
+      [0.5, -1.0]
+
+    Schulman et al. (2016), eq. 16.
+    """
+    r_t, discount_t, v_t, lambda_t = _streams(r_t, discount_t, v_t, lambda_t)
+    v_tm1 = _floats(v_tm1)
+    checks.same_shape(r_t=r_t, v_tm1=v_tm1)
+    return _recurrence(r_t + discount_t * v_t - v_tm1, discount_t * lambda_t, parallel)
+
+
+def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
+    """Mean 0, standard deviation 1 over all valid entries together: better than average is positive.
+
+        y = (x - mean x) / std x        (population standard deviation; 0 everywhere if all are equal)
+
+    Args:
+      x: any shape: returns of a batch of episodes, ragged ones padded.
+      valid: bool, same shape: False marks padding, which counts nowhere and comes out as 0.
+
+    Returns:
+      Same shape as x.
+
+    Example:
+      >>> normalise(jnp.array([[-22., -40., -50.], [26., 20., 0.]]), jnp.array([[1, 1, 1], [1, 1, 0]], bool)).round(4).tolist()
+      [[-0.2844, -0.866, -1.1891], [1.2667, 1.0728, 0.0]]
+
+    Geron (2022), ch. 18, "Policy gradients".
+    """
+    x = _floats(x)
+    valid = jnp.ones(x.shape, bool) if valid is None else jnp.asarray(valid)
+    checks.same_shape(x=x, valid=valid)
+    count = jnp.maximum(valid.sum(), 1).astype(x.dtype)
+    centred = jnp.where(valid, x - jnp.where(valid, x, 0.0).sum() / count, 0.0)
+    scale = jnp.sqrt(jnp.square(centred).sum() / count)
+    return centred / jnp.where(scale > 0, scale, 1.0)
+
+
+def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:
+    """x_t = a_t + b_t x_{t+1} with x_{T+1} = 0, backwards in time."""
+    if not parallel:
+
+        def backward(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
+            x = ab[0] + ab[1] * x
+            return x, x
+
+        return lax.scan(backward, jnp.zeros_like(a_t[0]), (a_t, b_t), reverse=True)[1]
+
+    def compose(late: tuple[Array, Array], early: tuple[Array, Array]) -> tuple[Array, Array]:
+        return early[0] + early[1] * late[0], early[1] * late[1]
+
+    return lax.associative_scan(compose, (a_t, b_t), reverse=True)[0]
+
+
+def _floats(x: ArrayLike) -> Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def _streams(r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike) -> tuple[Array, Array, Array, Array]:
+    r_t, discount_t, v_t = _floats(r_t), _floats(discount_t), _floats(v_t)
+    lambda_t = jnp.asarray(lambda_t, r_t.dtype)
+    lambda_t = jnp.full_like(r_t, lambda_t) if lambda_t.ndim == 0 else lambda_t
+    checks.rank(1, r_t=r_t)
+    checks.same_shape(r_t=r_t, discount_t=discount_t, v_t=v_t, lambda_t=lambda_t)
+    return r_t, discount_t, v_t, lambda_t

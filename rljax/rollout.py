@@ -1,0 +1,173 @@
+"""Interaction: many copies of an environment under one policy, one `scan` over time. The only place that resets.
+
+Noise is counter-based (`rljax.noise`): the key of environment `i` at step `t` is folded from `t` and `i`, so a rollout is a
+pure function of `(key, where it starts)` and nothing random is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from rljax import checks, noise
+from rljax.envs.base import Environment
+from rljax.structs import Transition
+
+Policy = Callable[[Array, Any], Array]  # policy(key, observation) -> action, for one environment
+AutoReset = Literal["none", "same_step", "next_step"]
+
+
+class Cursor(NamedTuple):
+    """Where `N` environments stand between two steps."""
+
+    state: Any  # [N, ...]
+    over: Array  # [N] bool: the episode ended; the environment waits for a reset ("next_step") or for ever ("none")
+
+
+def start(key: Array, env: Environment, num_envs: int) -> Cursor:
+    """`num_envs` freshly reset environments."""
+    state, _ = jax.vmap(env.reset)(_lanes(key, num_envs))
+    return Cursor(state, jnp.zeros(num_envs, bool))
+
+
+def unroll(
+    key: Array, env: Environment, policy: Policy, cursor: Cursor, num_steps: int, *, autoreset: AutoReset = "same_step"
+) -> tuple[Cursor, Transition]:
+    """`num_steps` steps of every environment of `cursor`.
+
+    Three ways to go on after an episode ends, `terminated` or `truncated`:
+
+    * `"none"`: the environment stays dead: its state is frozen, rewards are zero and `valid` is False.
+    * `"same_step"`: the policy's next observation is already that of a new episode; every transition is valid.
+    * `"next_step"`: as Gymnasium's vector environments: the following step ignores the action and resets (not `valid`).
+
+    Args:
+      key: typed random key.
+      env: one environment; its copies differ in state only.
+      policy: `policy(key, observation) -> action` for one environment.
+      cursor: `[N, ...]` where they stand: from `start`, or what an earlier call returned.
+      num_steps: T.
+      autoreset: see above.
+
+    Returns:
+      Where they stand then, and the transitions, time-major `[T, N, ...]`. What the caller leaves unused (states, say)
+      is never stored once the caller is jitted.
+
+    Example:
+      >>> from rljax.envs import CartPole
+      >>> env, push_right = CartPole(), lambda key, observation: jnp.int32(1)
+      >>> cursor = start(jax.random.key(0), env, 3)
+      >>> cursor, transition = unroll(jax.random.key(1), env, push_right, cursor, 12)
+      >>> transition.observation.shape, int(transition.terminated.sum())
+      ((12, 3, 4), 3)
+    """
+    checks.choice("autoreset", autoreset, ("none", "same_step", "next_step"))
+    checks.integer("num_steps", num_steps, 1)
+    lanes = _lanes(key, cursor.over.shape[0])
+
+    def body(carry: tuple[Array, Cursor], _: None) -> tuple[tuple[Array, Cursor], _Record]:
+        t, cursor = carry
+        cursor, record = _step(t, lanes, env, policy, cursor, autoreset)
+        return (t + 1, cursor), record
+
+    # The clock rides in the carry: read from `xs` it would cost one more kernel a step.
+    (_, cursor), record = lax.scan(body, (jnp.uint32(0), cursor), None, num_steps)
+    # Observations are functions of states, so the loop need not stack them: one pass over [T, N] does it better.
+    observe = jax.vmap(jax.vmap(env.observe))
+    return cursor, Transition(
+        observe(record.state),
+        record.action,
+        record.reward,
+        observe(record.next_state),
+        record.terminated,
+        record.truncated,
+        record.valid,
+        record.state,
+        record.next_state,
+    )
+
+
+class Episodes(NamedTuple):
+    """How `N` episodes went."""
+
+    returns: Array  # [N] sum of rewards
+    lengths: Array  # [N] int32 steps; `max_steps` where the episode had not ended by then
+
+
+def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, max_steps: int | Array) -> Episodes:
+    """One whole episode in each of `num_episodes` environments, nothing recorded; stops when all are over.
+
+    Args:
+      key, env, policy: as in `unroll`.
+      num_episodes: N.
+      max_steps: of an episode, if the environment itself sets no limit.
+
+    Example:
+      >>> from rljax.envs import CartPole
+      >>> played = episodes(jax.random.key(0), CartPole(), lambda key, observation: jnp.int32(1), 3, max_steps=200)
+      >>> bool((played.lengths < 12).all())
+      True
+    """
+    checks.real("max_steps", max_steps, 1)
+    key_start, key_play = jax.random.split(key)
+    cursor = start(key_start, env, num_episodes)
+    lanes = _lanes(key_play, num_episodes)
+    none = Episodes(jnp.zeros(num_episodes, jnp.result_type(float)), jnp.zeros(num_episodes, jnp.int32))
+
+    def body(carry: tuple[Array, Cursor, Episodes]) -> tuple[Array, Cursor, Episodes]:
+        t, cursor, played = carry
+        cursor, record = _step(t, lanes, env, policy, cursor, "none")
+        lengths = played.lengths + record.valid.astype(jnp.int32)
+        return t + 1, cursor, Episodes(played.returns + record.reward.astype(played.returns.dtype), lengths)
+
+    def going(carry: tuple[Array, Cursor, Episodes]) -> Array:
+        t, cursor, _ = carry
+        return (t < max_steps) & ~cursor.over.all()
+
+    return lax.while_loop(going, body, (jnp.uint32(0), cursor, none))[2]
+
+
+class _Record(NamedTuple):
+    state: Any
+    action: Array
+    reward: Array
+    next_state: Any
+    terminated: Array
+    truncated: Array
+    valid: Array
+
+
+def _step(
+    t: Array, lanes: Array, env: Environment, policy: Policy, cursor: Cursor, autoreset: AutoReset
+) -> tuple[Cursor, _Record]:
+    key_act, key_step, key_reset = (jax.vmap(jax.random.fold_in, (0, None))(lanes, 3 * t + role) for role in range(3))
+    action = jax.vmap(policy)(key_act, jax.vmap(env.observe)(cursor.state))
+    state, step = jax.vmap(env.step)(key_step, cursor.state, action)
+    _, reward, terminated, truncated = step
+    idle = cursor.over  # never true under "same_step"
+    if autoreset != "same_step":
+        # A dead environment is frozen, not run on: its state would overflow and 0 * inf poison a masked gradient.
+        state = _where(idle, cursor.state, state)
+        reward = jnp.where(idle, jnp.zeros_like(reward), reward)
+        terminated, truncated = terminated & ~idle, truncated & ~idle
+    record = _Record(cursor.state, action, reward, state, terminated, truncated, ~idle)
+    ended = terminated | truncated
+    if autoreset == "none":
+        return Cursor(state, idle | ended), record
+    due = ended if autoreset == "same_step" else idle
+    state = _where(due, jax.vmap(env.reset)(key_reset)[0], state)
+    return Cursor(state, cursor.over if autoreset == "same_step" else ended), record
+
+
+def _lanes(key: Array, num_envs: int) -> Array:
+    checks.integer("num_envs", num_envs, 1)
+    return jax.vmap(jax.random.fold_in, (None, 0))(noise.fused(key), jnp.arange(num_envs, dtype=jnp.uint32))
+
+
+def _where(condition: Array, yes: Any, no: Any) -> Any:
+    """Leaf-wise select; `condition` [N] is stretched over the trailing axes."""
+    return jax.tree.map(lambda y, n: jnp.where(condition.reshape(-1, *[1] * (n.ndim - 1)), y, n), yes, no)

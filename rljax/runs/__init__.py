@@ -1,0 +1,1 @@
+"""The host side of a run: its folder, files, figures and pictures."""

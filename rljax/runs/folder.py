@@ -1,0 +1,121 @@
+"""The folder of a run: made before any work, never shared, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "chex")
+
+
+def create(out: str | Path | None, name: str) -> Path:
+    """An empty folder for one run.
+
+    Args:
+      out: where; None makes a fresh folder `runs/NAME-DATE-TIME`, numbered if two start in one second.
+      name: of the experiment.
+
+    Errors:
+      FileExistsError: `out` exists and is not an empty folder. Nothing in it is touched.
+
+    Example:
+      >>> with tempfile.TemporaryDirectory() as parent:
+      ...     create(f"{parent}/mine", "demo").name
+      'mine'
+    """
+    if out is not None:
+        path = Path(out)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(
+                f"{path} exists and is not an empty folder; expected a new place for the results of {name}. "
+                "Give another --out, or leave it out for a fresh folder under runs/."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+    stamp = f"{name.replace('.', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in range(1000):
+        path = Path("runs") / (stamp + (f"-{number + 1}" if number else ""))
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"runs/{stamp} and 999 more exist. Give --out.")
+
+
+def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
+    """Call `write(file)` on a temporary neighbour of `path`, then rename: a kill leaves the old file or the new one."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
+    """`content` as readable JSON; NumPy and JAX scalars and arrays become numbers and lists."""
+    text = json.dumps(content, indent=2, default=_plain) + "\n"
+    return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """What `write_json` wrote.
+
+    Errors:
+      FileNotFoundError, ValueError: there is no such file, or it is not whole; the message says which folder was meant.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; expected the folder of a finished run, as experiments make them.")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not whole JSON ({error}). Run the experiment again.") from error
+
+
+def write_config(path: Path, experiment: str, options: Mapping[str, Any]) -> None:
+    """`config.json`: what was asked, with which versions, on what machine, so that the run can be made again."""
+    content = {
+        "experiment": experiment,
+        "options": {name: value for name, value in options.items() if name != "out"},
+        "command": " ".join(sys.argv),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
+        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+    }
+    write_json(path / "config.json", content)
+
+
+def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """One line per row, headed by the keys of the first; whole or not at all."""
+    rows = list(rows)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{value!r} cannot be written as JSON")

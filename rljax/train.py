@@ -1,0 +1,293 @@
+"""The one loop: it runs any `Algorithm` for many members (seeds, settings) at once, as compiled chunks.
+
+A round is `eval_every` steps of every member and then, if wanted, one score of each. A chunk is some rounds in one compiled
+`while_loop`; the host acts only between chunks. Three promises, each a test:
+
+* a result does not depend on how the run was cut: step t of a member uses `fold_in(key, t)`, a score its own key stream;
+* a member stops for itself (target reached, no progress, not finite), is frozen from then on, and the chunk ends with the last;
+* the best parameters, by score, are kept; without scores, the last finite ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from rljax import checks, noise
+from rljax.structs import Algorithm
+
+
+class Member(NamedTuple):
+    """One run in the making: everything that its next step needs."""
+
+    key: Array  # [] typed; never consumed, only folded
+    state: Any  # of the algorithm
+    steps: Array  # [] int32, steps taken
+    best: Any  # parameters of the highest score; without scores, the last finite ones
+    best_score: Array  # [] -inf before the first score
+    hits: Array  # [] int32, scores in a row that reached the target
+    stale: Array  # [] int32, scores since the best
+    stopped: Array  # [] bool, frozen
+    fault: Array  # [] int32, 0 or 1 + the index of the first quantity that was not finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """When to score and when to stop; all but `eval_every` may be traced."""
+
+    eval_every: int = 10  # steps in a round
+    score: bool = False  # score after every round
+    target: float | Array = np.inf  # a score that is good enough
+    patience: int | Array = 1  # scores in a row that must reach it
+    give_up: int | Array = np.iinfo(np.int32).max  # scores without a new best after which to stop
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the host is shown after each chunk."""
+
+    steps: int  # taken by the members that still run
+    metrics: dict[str, np.ndarray]  # of the chunk: name -> [steps, B], NaN where a member had stopped
+    scores: np.ndarray  # [rounds, B] of the chunk
+    running: int  # members not yet stopped
+    compile_seconds: float
+    run_seconds: float  # since the start, compilation apart
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves. B members."""
+
+    members: Member  # leaves [B, ...]
+    metrics: dict[str, np.ndarray]  # name -> [steps, B], NaN where a member had stopped
+    scores: np.ndarray  # [rounds, B]
+    elapsed: np.ndarray  # [steps] run seconds by the end of the chunk that held the step
+    compile_seconds: float
+    run_seconds: float
+    plan: Plan
+    names: tuple[str, ...] = field(repr=False)  # the quantities that `Member.fault` counts
+
+    @property
+    def parameters(self) -> Any:
+        """The best parameters of every member, [B, ...]."""
+        return self.members.best
+
+
+class Diverged(ArithmeticError):
+    """A member met a NaN or an infinity. `result` holds all there is; its parameters are the last finite or best ones."""
+
+    def __init__(self, message: str, result: Result) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def begin(algorithm: Algorithm, key: Array) -> Member:
+    """A member before its first step."""
+    key = noise.fused(key)
+    state = algorithm.init(jax.random.fold_in(key, 0))
+    zero = jnp.int32(0)
+    score = jnp.asarray(-jnp.inf, jnp.result_type(float))
+    return Member(key, state, zero, algorithm.parameters(state), score, zero, zero, jnp.bool_(False), zero)
+
+
+def advance(algorithm: Algorithm, member: Member, plan: Plan) -> tuple[Member, dict[str, Array], Array]:
+    """One round of one member: pure, and so jit, vmap and scan apply. A stopped member comes back as it was.
+
+    Returns:
+      The member, its metrics [eval_every] and its score [] (NaN where there is none).
+    """
+    key_step, key_score = jax.random.fold_in(member.key, 1), jax.random.fold_in(member.key, 2)
+
+    def step(carry: tuple[Any, Array, Any, Array], _: None) -> tuple[tuple[Any, Array, Any, Array], dict[str, Array]]:
+        state, t, last, fault = carry
+        state, metrics = algorithm.step(jax.random.fold_in(key_step, t), state)
+        params = algorithm.parameters(state)
+        bad = jnp.stack([~_finite(value) for value in (*(metrics[name] for name in sorted(metrics)), params)])
+        fault = jnp.where((fault == 0) & bad.any(), 1 + jnp.argmax(bad).astype(jnp.int32), fault)
+        last = _select(fault == 0, params, last)
+        return (state, t + (fault == 0).astype(jnp.int32), last, fault), metrics
+
+    start = (member.state, member.steps, algorithm.parameters(member.state), member.fault)
+    (state, steps, params, fault), metrics = lax.scan(step, start, None, plan.eval_every)
+    after = member._replace(state=state, steps=steps, best=params, fault=fault, stopped=fault > 0)
+    score = jnp.asarray(jnp.nan, member.best_score.dtype)
+    if plan.score:
+        score = algorithm.score(jax.random.fold_in(key_score, steps), params).astype(score.dtype)
+        better = score > member.best_score
+        hits = jnp.where(score >= plan.target, member.hits + 1, 0)
+        stale = jnp.where(better, 0, member.stale + 1)
+        after = after._replace(
+            best=_select(better, params, member.best),
+            best_score=jnp.where(better, score, member.best_score),
+            hits=hits,
+            stale=stale,
+            stopped=after.stopped | (hits >= plan.patience) | (stale >= plan.give_up),
+        )
+    going = ~member.stopped
+    nan = jnp.nan
+    metrics = {name: jnp.where(going, value, nan) for name, value in metrics.items()}
+    return _select(going, after, member), metrics, jnp.where(going, score, nan)
+
+
+def train(
+    algorithm: Algorithm | Callable[..., Algorithm],
+    keys: Array,
+    num_steps: int,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    eval_every: int | None = None,
+    target: float | None = None,
+    patience: int = 1,
+    give_up: int | None = None,
+    score: bool | None = None,
+    chunk: int = 10,
+    on_chunk: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Run `num_steps` steps of one algorithm under each of B keys.
+
+    Args:
+      algorithm: an `Algorithm`, or a maker called with each member's `settings` as keyword arguments.
+      keys: [B] typed keys, one for each member.
+      num_steps: of each member that does not stop before.
+      settings: name -> [B] values for the maker, traced: a sweep over learning rates compiles once.
+      eval_every: steps in a round; divides `num_steps`. Default: 10, or the largest divisor below.
+      target: stop a member once `patience` scores in a row have reached it.
+      patience: see `target`.
+      give_up: stop a member after so many scores without a new best.
+      score: score after each round and keep the best parameters. Default: if `target` or `give_up` is given.
+      chunk: rounds between two looks of the host; never changes the result.
+      on_chunk: is shown a `Progress` after each chunk: progress bars, files, pictures.
+
+    Returns:
+      `Result`.
+
+    Errors:
+      ValueError, TypeError: before anything is compiled.
+      Diverged: after the chunk in which a member's metrics or parameters ceased to be finite; carries the result.
+
+    Example:
+      >>> from rljax import agents, envs, networks
+      >>> algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), max_steps=20)
+      >>> result = train(algorithm, jax.random.split(jax.random.key(0), 2), 4, eval_every=2)
+      >>> result.metrics["mean_length"].shape
+      (4, 2)
+    """
+    checks.key(keys, (len(keys),) if getattr(keys, "ndim", 0) == 1 else (1,))
+    checks.integer("num_steps", num_steps, 1)
+    checks.integer("chunk", chunk, 1)
+    checks.integer("patience", patience, 1)
+    if eval_every is None:
+        eval_every = max(n for n in range(1, min(10, num_steps) + 1) if num_steps % n == 0)
+    checks.integer("eval_every", eval_every, 1)
+    if num_steps % eval_every:
+        raise ValueError(
+            f"num_steps is {num_steps} and eval_every {eval_every}; expected whole rounds. "
+            f"Take {num_steps // eval_every * eval_every or eval_every} steps, or another eval_every."
+        )
+    if give_up is not None:
+        checks.integer("give_up", give_up, 1)
+    wanted = target is not None or give_up is not None
+    if score is False and wanted:
+        raise ValueError("target and give_up need scores, and score is False. Leave score out.")
+    plan = Plan(
+        eval_every=eval_every,
+        score=wanted if score is None else score,
+        target=np.inf if target is None else target,
+        patience=patience,
+        give_up=Plan.give_up if give_up is None else give_up,
+    )
+    settings = dict(settings or {})
+    for name, value in settings.items():
+        if np.shape(value)[:1] != keys.shape:
+            raise ValueError(f"settings[{name!r}] has shape {np.shape(value)}; expected [{len(keys)}], one for each key.")
+    make = (lambda **_: algorithm) if isinstance(algorithm, Algorithm) else algorithm
+    return _run(make, noise.fused(keys), settings, plan, num_steps // eval_every, chunk, on_chunk)
+
+
+def _run(
+    make: Callable[..., Algorithm],
+    keys: Array,
+    settings: dict[str, Any],
+    plan: Plan,
+    num_rounds: int,
+    chunk: int,
+    on_chunk: Callable[[Progress], None] | None,
+) -> Result:
+    began = time.perf_counter()
+    chunk = min(chunk, num_rounds)
+    round_ = jax.vmap(lambda setting, member: advance(make(**setting), member, plan))
+
+    def program(settings: dict[str, Any], members: Member, rounds: Array) -> tuple[Member, Any, Array]:
+        """Up to `rounds` rounds of all members; what the rows beyond those hold is never read."""
+        rows = jax.eval_shape(round_, settings, members)[1:]
+        rows = jax.tree.map(lambda row: jnp.full((chunk, *row.shape), jnp.nan, row.dtype), rows)
+
+        def body(carry: tuple[Array, Member, Any]) -> tuple[Array, Member, Any]:
+            i, members, rows = carry
+            members, *row = round_(settings, members)
+            return i + 1, members, jax.tree.map(lambda rows, row: rows.at[i].set(row), rows, tuple(row))
+
+        def going(carry: tuple[Array, Member, Any]) -> Array:
+            return (carry[0] < rounds) & ~carry[1].stopped.all()
+
+        i, members, rows = lax.while_loop(going, body, (jnp.int32(0), members, rows))
+        return members, rows, i
+
+    settings = jax.tree.map(jnp.asarray, settings)
+    members = jax.jit(jax.vmap(lambda setting, key: begin(make(**setting), key)))(settings, keys)
+    compiled = jax.jit(program, donate_argnums=1).lower(settings, members, jnp.int32(0)).compile()
+    compile_seconds = time.perf_counter() - began
+
+    began, done, chunks, elapsed = time.perf_counter(), 0, [], []
+    while done < num_rounds and not bool(members.stopped.all()):
+        members, rows, rounds = compiled(settings, members, jnp.int32(min(chunk, num_rounds - done)))
+        rounds = int(rounds)
+        metrics, scores = jax.tree.map(lambda x, rounds=rounds: np.asarray(x[:rounds]), rows)
+        # [rounds, B, eval_every] -> [steps, B]
+        metrics = {name: np.moveaxis(x, 1, 2).reshape(-1, len(keys)) for name, x in metrics.items()}
+        done += rounds
+        chunks.append((metrics, scores))
+        elapsed += [time.perf_counter() - began] * rounds * plan.eval_every
+        if on_chunk:
+            running = int((~members.stopped).sum())
+            on_chunk(Progress(done * plan.eval_every, metrics, scores, running, compile_seconds, elapsed[-1]))
+        if bool((members.fault > 0).any()):
+            break
+    result = Result(
+        members=members,
+        metrics={name: np.concatenate([m[name] for m, _ in chunks]) for name in chunks[0][0]},
+        scores=np.concatenate([s for _, s in chunks]),
+        elapsed=np.array(elapsed),
+        compile_seconds=compile_seconds,
+        run_seconds=time.perf_counter() - began,
+        plan=plan,
+        names=(*sorted(chunks[0][0]), "parameters"),
+    )
+    if bool((members.fault > 0).any()):
+        raise Diverged(_diagnosis(result), result)
+    return result
+
+
+def _diagnosis(result: Result) -> str:
+    fault = np.asarray(result.members.fault)
+    first = int(np.flatnonzero(fault)[np.argmin(np.asarray(result.members.steps)[fault > 0])])
+    step, name = int(result.members.steps[first]), result.names[fault[first] - 1]
+    return (
+        f"{name} ceased to be finite in step {step} of member {first} ({int((fault > 0).sum())} of {fault.size} members "
+        "failed). The parameters kept are the last finite ones. A smaller learning rate is the usual cure."
+    )
+
+
+def _finite(tree: Any) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _select(condition: Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)
