@@ -25,9 +25,8 @@ from rljax.structs import Algorithm
 
 
 class Member(NamedTuple):
-    """One run in the making: everything that its next step needs."""
+    """One run in the making: with its key, everything that its next step needs."""
 
-    key: Array  # [] typed; never consumed, only folded
     state: Any  # of the algorithm
     steps: Array  # [] int32, steps taken
     best: Any  # parameters of the highest score; without scores, the last finite ones
@@ -90,20 +89,25 @@ class Diverged(ArithmeticError):
 
 def begin(algorithm: Algorithm, key: Array) -> Member:
     """A member before its first step."""
-    key = noise.fused(key)
-    state = algorithm.init(jax.random.fold_in(key, 0))
+    state = algorithm.init(jax.random.fold_in(noise.fused(key), 0))
     zero = jnp.int32(0)
     score = jnp.asarray(-jnp.inf, jnp.result_type(float))
-    return Member(key, state, zero, algorithm.parameters(state), score, zero, zero, jnp.bool_(False), zero)
+    return Member(state, zero, algorithm.parameters(state), score, zero, zero, jnp.bool_(False), zero)
 
 
-def advance(algorithm: Algorithm, member: Member, plan: Plan) -> tuple[Member, dict[str, Array], Array]:
+def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tuple[Member, dict[str, Array], Array]:
     """One round of one member: pure, and so jit, vmap and scan apply. A stopped member comes back as it was.
+
+    Args:
+      algorithm: the record of functions.
+      key: the one that the member began with, at every call: it is folded, never consumed.
+      member: from `begin` or an earlier call.
+      plan: when to score and to stop.
 
     Returns:
       The member, its metrics [eval_every] and its score [] (NaN where there is none).
     """
-    key_step, key_score = jax.random.fold_in(member.key, 1), jax.random.fold_in(member.key, 2)
+    key_step, key_score = (jax.random.fold_in(noise.fused(key), stream) for stream in (1, 2))
 
     def step(carry: tuple[Any, Array, Any, Array], _: None) -> tuple[tuple[Any, Array, Any, Array], dict[str, Array]]:
         state, t, last, fault = carry
@@ -208,7 +212,7 @@ def train(
         if np.shape(value)[:1] != keys.shape:
             raise ValueError(f"settings[{name!r}] has shape {np.shape(value)}; expected [{len(keys)}], one for each key.")
     make = (lambda **_: algorithm) if isinstance(algorithm, Algorithm) else algorithm
-    return _run(make, noise.fused(keys), settings, plan, num_steps // eval_every, chunk, on_chunk)
+    return _run(make, keys, settings, plan, num_steps // eval_every, chunk, on_chunk)
 
 
 def _run(
@@ -222,16 +226,16 @@ def _run(
 ) -> Result:
     began = time.perf_counter()
     chunk = min(chunk, num_rounds)
-    round_ = jax.vmap(lambda setting, member: advance(make(**setting), member, plan))
+    round_ = jax.vmap(lambda setting, key, member: advance(make(**setting), key, member, plan))
 
-    def program(settings: dict[str, Any], members: Member, rounds: Array) -> tuple[Member, Any, Array]:
+    def program(settings: dict[str, Any], keys: Array, members: Member, rounds: Array) -> tuple[Member, Any, Array]:
         """Up to `rounds` rounds of all members; what the rows beyond those hold is never read."""
-        rows = jax.eval_shape(round_, settings, members)[1:]
+        rows = jax.eval_shape(round_, settings, keys, members)[1:]
         rows = jax.tree.map(lambda row: jnp.full((chunk, *row.shape), jnp.nan, row.dtype), rows)
 
         def body(carry: tuple[Array, Member, Any]) -> tuple[Array, Member, Any]:
             i, members, rows = carry
-            members, *row = round_(settings, members)
+            members, *row = round_(settings, keys, members)
             return i + 1, members, jax.tree.map(lambda rows, row: rows.at[i].set(row), rows, tuple(row))
 
         def going(carry: tuple[Array, Member, Any]) -> Array:
@@ -242,12 +246,12 @@ def _run(
 
     settings = jax.tree.map(jnp.asarray, settings)
     members = jax.jit(jax.vmap(lambda setting, key: begin(make(**setting), key)))(settings, keys)
-    compiled = jax.jit(program, donate_argnums=1).lower(settings, members, jnp.int32(0)).compile()
+    compiled = jax.jit(program, donate_argnums=2).lower(settings, keys, members, jnp.int32(0)).compile()
     compile_seconds = time.perf_counter() - began
 
     began, done, chunks, elapsed = time.perf_counter(), 0, [], []
     while done < num_rounds and not bool(members.stopped.all()):
-        members, rows, rounds = compiled(settings, members, jnp.int32(min(chunk, num_rounds - done)))
+        members, rows, rounds = compiled(settings, keys, members, jnp.int32(min(chunk, num_rounds - done)))
         rounds = int(rounds)
         metrics, scores = jax.tree.map(lambda x, rounds=rounds: np.asarray(x[:rounds]), rows)
         # [rounds, B, eval_every] -> [steps, B]
