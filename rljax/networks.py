@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -39,29 +40,32 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = nn.elu) -> 
       ValueError: fewer than two sizes or one below 1; an observation of another size than `sizes[0]`.
 
     Example:
-      >>> import jax
       >>> network = mlp((4, 64, 64, 2))
       >>> network.apply(network.init(jax.random.key(0)), jnp.zeros(4)).shape
       (2,)
     """
+    sizes = tuple(sizes)
     if len(sizes) < 2:
-        raise ValueError(f"sizes is {tuple(sizes)}; expected at least two: inputs and outputs.")
+        raise ValueError(f"sizes is {sizes}; expected at least two: inputs and outputs.")
     for i, size in enumerate(sizes):
         checks.integer(f"sizes[{i}]", size, 1)
-    inputs, outputs = sizes[0], sizes[-1]
-    module = _Mlp(tuple(sizes[1:]), activation)
+    shapes = tuple(zip(sizes[:-1], sizes[1:], strict=True))
 
     def init(key: Array) -> Any:
-        return module.init(key, jnp.zeros(inputs))["params"]
+        keys = jax.random.split(key, len(shapes))
+        glorot = nn.initializers.glorot_uniform()
+        return [{"kernel": glorot(k, shape), "bias": jnp.zeros(shape[1])} for k, shape in zip(keys, shapes, strict=True)]
 
     def apply(params: Any, observation: Array) -> Array:
-        if observation.shape != (inputs,):
+        if observation.shape != sizes[:1]:
             raise ValueError(
-                f"an observation of shape {observation.shape} was given to a network of {inputs} inputs; "
-                f"expected ({inputs},). For a batch, wrap apply in jax.vmap; else change sizes[0]."
+                f"an observation of shape {observation.shape} was given to a network of {sizes[0]} inputs; "
+                f"expected ({sizes[0]},). For a batch, wrap apply in jax.vmap; else change sizes[0]."
             )
-        output = module.apply({"params": params}, observation)
-        return output[0] if outputs == 1 else output
+        x = _affine(observation, params[0])
+        for layer in params[1:]:
+            x = _affine(jax.tree.map(activation, x), layer)
+        return x[0] if sizes[-1] == 1 else jnp.stack(x) if isinstance(x, list) else x
 
     return Network(init, apply)
 
@@ -76,15 +80,11 @@ def chapter_policy() -> Network:
     return mlp((4, 5, 1))
 
 
-class _Mlp(nn.Module):
-    sizes: tuple[int, ...]
-    activation: Callable[[Array], Array]
-
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        for i, size in enumerate(self.sizes):
-            x = nn.Dense(size, kernel_init=nn.initializers.glorot_uniform())(x)
-            if i < len(self.sizes) - 1:
-                x = self.activation(x)
-        return x
-
+def _affine(x: Array | list[Array], layer: Any) -> Array | list[Array]:
+    """x W + b. A narrow layer goes through a list of scalars: sums that XLA fuses with what stands around them, such as
+    the physics of a rollout; a call of the matrix library would cost more than the whole step."""
+    kernel, bias = layer["kernel"], layer["bias"]
+    inputs, outputs = kernel.shape
+    if inputs * outputs > 32:
+        return (jnp.stack(x) if isinstance(x, list) else x) @ kernel + bias
+    return [sum((x[i] * kernel[i, j] for i in range(inputs)), bias[j]) for j in range(outputs)]

@@ -226,7 +226,8 @@ def _run(
 ) -> Result:
     began = time.perf_counter()
     chunk = min(chunk, num_rounds)
-    round_ = jax.vmap(lambda setting, key, member: advance(make(**setting), key, member, plan))
+    # jit here lets `eval_shape` and the loop share one trace.
+    round_ = jax.jit(jax.vmap(lambda setting, key, member: advance(make(**setting), key, member, plan)))
 
     def program(settings: dict[str, Any], keys: Array, members: Member, rounds: Array) -> tuple[Member, Any, Array]:
         """Up to `rounds` rounds of all members; what the rows beyond those hold is never read."""
