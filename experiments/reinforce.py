@@ -151,14 +151,14 @@ def main(
         _play.film(path / file, keys_test[best], env, policy, max_steps, caption)
 
     _console.table(
-        f"REINFORCE on CartPole, {seeds} seeds (interquartile means)",
+        f"REINFORCE on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
         [
             {
                 "variant": name,
-                "iterations": f"{row['iterations_iqm']:.0f}",
-                "last mean length": f"{row['last_mean_length_iqm']:.1f}",
-                f"greedy, {test_episodes} fresh episodes": f"{row['test_mean_length_iqm']:.1f}",
-                f"seeds at {target:g} or more": f"{row['test_share_of_seeds_at_target']:.0%}",
+                "updates": f"{row['iterations_iqm']:.0f}",
+                "last length": f"{row['last_mean_length_iqm']:.1f}",
+                "greedy test": f"{row['test_mean_length_iqm']:.1f}",
+                f">= {target:g}": f"{row['test_share_of_seeds_at_target']:.0%}",
                 "compile": f"{row['compile_seconds']:.1f} s",
                 "run": f"{row['run_seconds']:.2f} s",
             }

@@ -183,7 +183,10 @@ def train(
       >>> result.metrics["mean_length"].shape
       (4, 2)
     """
-    checks.key(keys, (len(keys),) if getattr(keys, "ndim", 0) == 1 else (1,))
+    if getattr(keys, "ndim", 1) != 1:
+        checks.key(keys, keys.shape)
+        raise ValueError(f"keys has shape {keys.shape}; expected keys of shape (B,): jax.random.split(key, B).")
+    checks.key(keys, jnp.shape(keys))
     checks.integer("num_steps", num_steps, 1)
     checks.integer("chunk", chunk, 1)
     checks.integer("patience", patience, 1)

@@ -1,8 +1,8 @@
 """The chapter's REINFORCE in NumPy and Gymnasium, as fast as one can honestly write it: the baseline of our own.
 
 4-5-1 network, 150 updates of 10 episodes of at most 200 steps, gamma 0.95, returns normalised over the batch, Adam 0.01.
-The strongest reasonable form: no wrappers around the environment, one step costs four small array operations, and the
-gradient is one hand-written backward pass over all steps of the ten episodes at once.
+The strongest reasonable form: environments without wrappers, the ten episodes of an update played in step so that they
+share each pass of the network, and one hand-written backward pass over all their steps at once.
 """
 
 from __future__ import annotations
@@ -62,43 +62,48 @@ def train(
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    env = gymnasium.make("CartPole-v1").unwrapped  # the wrappers check and limit what this loop knows anyway
-    env.reset(seed=seed)
+    # Unwrapped: the wrappers check and limit what this loop knows anyway.
+    envs = [gymnasium.make("CartPole-v1").unwrapped for _ in range(episodes)]
+    for i, env in enumerate(envs):
+        env.reset(seed=seed * episodes + i)
     glorot = lambda inputs, outputs: rng.uniform(-1, 1, (inputs, outputs)) * np.sqrt(6 / (inputs + outputs))
     w1, b1, w2, b2 = params = [glorot(4, 5), np.zeros(5), glorot(5, 1)[:, 0], np.zeros(1)]
     first, second = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
-    mean_lengths = []
-    for t in range(1, iterations + 1):
-        observations, actions, returns = [], [], []
-        uniforms = rng.random((episodes, max_steps)).tolist()  # plain floats: cheaper to compare one by one
-        for draws in uniforms:
-            observation, length = env.reset()[0], 0
-            for draw in draws:
-                a = observation @ w1 + b1
-                # -1 + e^min(a, 0) + max(a, 0) is the elu, in one line.
-                logit = (np.exp(np.minimum(a, 0.0)) - 1.0 + np.maximum(a, 0.0)) @ w2 + b2[0]
-                action = int(draw * (1.0 + np.exp(-logit)) < 1.0)
-                observations.append(observation)
-                actions.append(action)
-                observation, _, terminated, _, _ = env.step(action)
-                length += 1
-                if terminated:
-                    break
-            # Every reward is 1: the return of a step depends only on how many are left.
-            returns.append((1.0 - gamma ** np.arange(length, 0, -1)) / (1.0 - gamma))
-        mean_lengths.append(len(actions) / episodes)
-        o, weights = np.array(observations, np.float64), np.concatenate(returns)
-        weights = (weights - weights.mean()) / (weights.std() + 1e-8)
-        # Backward pass of mean(-log pi(a|o) * weight): d/d logit of -log pi(a|o) is sigmoid(logit) - a.
+
+    def forward(o: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of [B, 4]: elu and its derivative, [B, 5], and the logit, [B]."""
         a = o @ w1 + b1
-        exponential = np.exp(np.minimum(a, 0.0))
-        hidden = exponential - 1.0 + np.maximum(a, 0.0)
-        d_logit = (1.0 / (1.0 + np.exp(-(hidden @ w2 + b2[0]))) - np.array(actions)) * weights / len(actions)
-        d_a = d_logit[:, None] * w2 * exponential  # elu' is e^min(a, 0)
+        slope = np.exp(np.minimum(a, 0.0))
+        hidden = slope - 1.0 + np.maximum(a, 0.0)
+        return hidden, slope, hidden @ w2 + b2
+
+    mean_lengths = []
+    for update in range(1, iterations + 1):
+        alive, observation, played = np.arange(episodes), np.array([env.reset()[0] for env in envs]), []
+        lengths = np.full(episodes, max_steps)
+        for t in range(max_steps):
+            # In step with each other, so that one pass of the network serves all episodes that still live.
+            action = (rng.random(len(alive)) * (1.0 + np.exp(-forward(observation)[2])) < 1.0).astype(int)
+            played.append((observation, action, alive, np.full(len(alive), t)))
+            arrived = [envs[i].step(a) for i, a in zip(alive.tolist(), action.tolist(), strict=True)]
+            lives = np.array([not terminated for _, _, terminated, _, _ in arrived])
+            lengths[alive[~lives]] = t + 1
+            alive, observation = alive[lives], np.array([o for o, *_ in arrived])[lives]
+            if not len(alive):
+                break
+        mean_lengths.append(float(lengths.mean()))
+        o, action, who, t = map(np.concatenate, zip(*played, strict=True))
+        # Every reward is 1: the return of a step depends only on how many are left.
+        returns = (1.0 - gamma ** (lengths[who] - t)) / (1.0 - gamma)
+        weights = (returns - returns.mean()) / (returns.std() + 1e-8)
+        # Backward pass of mean(-log pi(a|o) * weight): the derivative of -log pi(a|o) by the logit is sigmoid - a.
+        hidden, slope, logit = forward(o)
+        d_logit = (1.0 / (1.0 + np.exp(-logit)) - action) * weights / len(o)
+        d_a = d_logit[:, None] * w2 * slope
         gradients = [o.T @ d_a, d_a.sum(0), hidden.T @ d_logit, d_logit.sum(keepdims=True)]
         for p, g, m, v in zip(params, gradients, first, second, strict=True):
             m += 0.1 * (g - m)
             v += 0.001 * (g * g - v)
-            # In place, so that w1, b1, w2, b2 above stay the parameters.
-            p -= learning_rate * (m / (1.0 - 0.9**t)) / (np.sqrt(v / (1.0 - 0.999**t)) + 1e-7)
+            # In place, so that w1, b1, w2 and b2 stay the parameters.
+            p -= learning_rate * (m / (1.0 - 0.9**update)) / (np.sqrt(v / (1.0 - 0.999**update)) + 1e-8)
     return mean_lengths

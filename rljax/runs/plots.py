@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,27 +50,35 @@ def learning_curves(
 ) -> None:
     """One line per name: the interquartile mean over seeds, in a band from the 5th to the 95th percentile.
 
+    A seed that stops early is marked by a dot where it stood; the line goes on, with that value, until half have stopped.
+
     Args:
       path: of the PNG.
-      curves: name -> [steps, seeds]; NaN where a seed had stopped, which then counts with its last value.
+      curves: name -> [steps, seeds]; NaN where a seed had stopped.
+      title, xlabel, ylabel: of the figure, with units.
       best_possible: a dashed line, if given.
     """
     with figure(path, title=title, xlabel=xlabel, ylabel=ylabel) as axis:
-        for colour, (name, values) in zip(COLOURS, curves.items(), strict=False):
-            running = np.isfinite(values).any(axis=1)
-            filled = _carry_forward(np.asarray(values, float))[running]
-            steps = 1 + np.flatnonzero(running)
+        for colour, (name, values) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
+            values = np.asarray(values, float)
+            running = np.isfinite(values)
+            shown = running.mean(axis=1) >= 0.5
+            filled = _carry_forward(values)[shown]
+            steps = 1 + np.flatnonzero(shown)
             low, high = np.quantile(filled, [0.05, 0.95], axis=1)
             axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
             axis.plot(steps, interquartile_mean(filled, axis=1), color=colour, linewidth=2, label=name)
-            if len(steps) < len(values):
-                axis.plot(steps[-1], interquartile_mean(filled[-1]), "o", color=colour)
+            ends = running.sum(axis=0)
+            early = ends < len(values)
+            if early.any():
+                axis.plot(ends[early], last(values)[early], "o", color=colour, markersize=5, label=f"{name}: a seed stops")
         if best_possible is not None:
             axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
             axis.annotate("best possible", (1, best_possible), (0, 3), textcoords="offset points", color="0.4", fontsize=8)
         seeds = next(iter(curves.values())).shape[1]
         note = f"line: interquartile mean of {seeds} seeds; band: 5th to 95th percentile" if seeds > 1 else "one seed"
-        axis.legend(frameon=False, loc="lower right", title=note, title_fontsize=8)
+        axis.set_ylim(bottom=0)
+        axis.legend(frameon=False, loc="lower right", fontsize=9, title=note, title_fontsize=8, alignment="left")
 
 
 def episode_returns(path: str | Path, returns: np.ndarray, *, title: str) -> None:

@@ -1,0 +1,97 @@
+"""The floors: a module imports strictly lower ones, so circles cannot start; and the rules that keep it so."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "checks": 0,
+    "structs": 0,
+    "noise": 1,
+    "returns": 1,
+    "policies": 1,
+    "losses": 1,
+    "shaping": 1,
+    "networks": 2,
+    "envs": 2,
+    "rollout": 3,
+    "agents": 4,
+    "train": 5,
+    "runs": 6,
+}
+SAME_FLOOR = {("policies", "noise")}  # drawing an action needs numbers to draw with
+FILES = sorted((ROOT / "rljax").rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    """Every module named by an import statement anywhere in the file, type-checking blocks aside."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def room(path: Path) -> str:
+    return path.relative_to(ROOT / "rljax").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    if here == "__init__":
+        return
+    for name in imports(path):
+        if name.startswith("rljax."):
+            there = name.split(".")[1]
+            lower = FLOORS[there] < FLOORS[here] or there == here or (here, there) in SAME_FLOOR
+            assert lower, f"{path.name} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(path) for path in FILES} - {"__init__"} == set(FLOORS)
+
+
+def test_low_floors_know_jax_numpy_and_the_standard_library_alone() -> None:
+    for path in FILES:
+        if FLOORS.get(room(path), 9) <= 1:
+            outside = {name.split(".")[0] for name in imports(path)} & {"flax", "optax", "gymnasium", "matplotlib", "PIL"}
+            assert not outside, f"{path.name} imports {outside}"
+
+
+@pytest.mark.parametrize(("package", "rooms"), [("flax", {"networks"}), ("gymnasium", {"envs"}), ("optax", {"agents"})])
+def test_sole_importers(package: str, rooms: set[str]) -> None:
+    found = {room(path) for path in FILES if any(name.split(".")[0] == package for name in imports(path))}
+    assert found <= rooms
+
+
+def test_the_library_is_jitted_by_its_callers() -> None:
+    """`train` compiles; nothing below it decides that for the caller."""
+    for path in FILES:
+        if FLOORS.get(room(path), 9) < FLOORS["train"]:
+            code = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+            assert not [node for node in code if ast.unparse(node) == "jax.jit"], f"{path.name} calls jax.jit"
+
+
+def test_every_public_function_of_the_mathematics_has_an_example_and_a_docstring() -> None:
+    for path in FILES:
+        if room(path) in ("returns", "policies", "losses", "shaping", "networks", "noise", "checks", "rollout"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                    docstring = ast.get_docstring(node) or ""
+                    assert docstring, f"{path.name}: {node.name} has no docstring"
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    long = {path.name: n for path in FILES if (n := len(path.read_text().splitlines())) > 400}
+    assert not long

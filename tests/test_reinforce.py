@@ -1,0 +1,146 @@
+"""REINFORCE: its update is the chapter's, its metrics are unshaped, and it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rljax import agents, envs, losses, networks, policies, returns, rollout, shaping, train
+
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+SMALL = {"max_steps": 30, "episodes_per_update": 5}
+
+
+def keys(number: int, seed: int = 0) -> jax.Array:
+    return jax.random.split(jax.random.key(seed), number)
+
+
+def test_one_step_is_the_equations_of_the_docstring() -> None:
+    """Composed by hand from the public parts, with plain gradient ascent, on the episodes that the step plays."""
+    env, network = envs.CartPole(), networks.chapter_policy()
+    algorithm = agents.reinforce(env, network, **SMALL, learning_rate=0.1, optimiser=optax.sgd, gamma=0.9)
+    state, key = algorithm.init(jax.random.key(0)), jax.random.key(1)
+    after, metrics = jax.jit(algorithm.step)(key, state)
+
+    key_start, key_play = jax.random.split(jax.random.key(1))
+    policy = lambda key, o: policies.bernoulli.sample(key, network.apply(state.params.policy, o))
+    cursor = rollout.start(key_start, env, 5)
+    played = jax.jit(lambda key, c: rollout.unroll(key, env, policy, c, 30, autoreset="none")[1])(key_play, cursor)
+
+    rows = []  # observation, action, return: episode by episode, in float64
+    for e in range(5):
+        length = int(played.valid[:, e].sum())
+        g = 0.0
+        for t in reversed(range(length)):
+            g = float(played.reward[t, e]) + 0.9 * g
+            rows.append((played.observation[t, e], played.action[t, e], g))
+    g = np.array([row[2] for row in rows])
+    weights = (g - g.mean()) / g.std()
+
+    def objective(params: Any) -> jax.Array:
+        logits = jax.vmap(lambda o: network.apply(params, o))(jnp.stack([row[0] for row in rows]))
+        log_prob = jax.vmap(policies.bernoulli.log_prob)(logits, jnp.stack([row[1] for row in rows]))
+        return jnp.mean(jnp.asarray(weights, jnp.float32) * log_prob)
+
+    expected = jax.tree.map(lambda p, g: p + 0.1 * g, state.params.policy, jax.grad(objective)(state.params.policy))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), after.params.policy, expected)
+    np.testing.assert_allclose(metrics["mean_length"], len(rows) / 5)
+    np.testing.assert_allclose(metrics["mean_return"], len(rows) / 5)
+
+
+def test_reports_are_unshaped_whatever_the_shaping() -> None:
+    zero = lambda transition: jnp.zeros_like(transition.reward)
+    algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=zero)
+    state = algorithm.init(jax.random.key(0))
+    after, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
+    assert metrics["mean_return"] == metrics["mean_length"] > 5
+    assert algorithm.score(jax.random.key(2), state.params) > 5
+    # All shaped returns are equal, so nothing is better than average and nothing is learned.
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+
+
+def test_shaping_changes_what_is_learned() -> None:
+    run = lambda shape: train.train(
+        agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape), keys(1), 2
+    )
+    plain, shaped = run(None), run(shaping.angle_penalty)
+    assert plain.metrics["mean_length"][0] == shaped.metrics["mean_length"][0]
+    assert not np.array_equal(*(jax.tree.leaves(r.parameters)[1] for r in (plain, shaped)))
+
+
+def test_a_baseline_learns_the_returns() -> None:
+    algorithm = agents.reinforce(
+        envs.CartPole(), networks.chapter_policy(), **SMALL, baseline=networks.mlp((4, 16, 1)), learning_rate=0.05
+    )
+    result = train.train(algorithm, keys(2), 100)
+    # A constant could at best reach half the variance of the returns (gamma 0.95, about 20 steps: more than 10).
+    assert (result.metrics["loss"][-10:].mean(axis=0) < 0.3 * result.metrics["loss"][0]).all()
+
+
+def test_entropy_bonus_keeps_the_policy_undecided() -> None:
+    run = lambda bonus: train.train(
+        agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, entropy_bonus=bonus), keys(2), 40
+    ).metrics["entropy"][-1]
+    assert (run(1.0) > run(0.0)).all()
+    assert (run(1.0) > 0.65).all(), "almost log 2"
+
+
+def test_categorical_policies_learn_as_well() -> None:
+    algorithm = agents.reinforce(
+        envs.CartPole(), networks.mlp((4, 8, 2)), distribution=policies.categorical, episodes_per_update=10
+    )
+    result = train.train(algorithm, keys(4), 60)
+    assert np.median(result.metrics["mean_length"][-5:].mean(axis=0)) > 2 * result.metrics["mean_length"][0].mean()
+
+
+def test_the_chapters_set_up_learns_and_early_stopping_ends_it() -> None:
+    algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy())
+    result = train.train(algorithm, keys(4), 150, eval_every=5, target=195.0, patience=2)
+    assert (np.asarray(result.members.best_score) >= 195).sum() >= 3
+    assert (np.asarray(result.members.steps) < 150).any()
+
+
+def test_equal_returns_teach_nothing_and_break_nothing() -> None:
+    algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, gamma=0.0)
+    state = algorithm.init(jax.random.key(0))
+    after, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+    assert np.isfinite(metrics["loss"])
+
+
+def test_a_time_limit_of_the_environment_ends_episodes_too() -> None:
+    algorithm = agents.reinforce(envs.TimeLimit(envs.CartPole(), 7), networks.chapter_policy(), **SMALL)
+    _, metrics = algorithm.step(jax.random.key(1), algorithm.init(jax.random.key(0)))
+    assert metrics["mean_length"] == 7
+
+
+def test_the_objective_weighs_steps_as_the_parts_do() -> None:
+    """A guard on the rows: flattening [T, E] must keep observation, action, return and mask of a step together."""
+    valid = jnp.array([[True, True], [True, False]])
+    g = jnp.array([[3.0, 1.0], [2.0, 99.0]])
+    weight = returns.normalise(g, valid)
+    log_prob = jnp.log(jnp.array([[0.5, 0.25], [0.125, 1.0]]))
+    expected = -np.mean([1.2247449, -1.2247449, 0.0] * np.log([0.5, 0.25, 0.125]))
+    np.testing.assert_allclose(losses.policy_gradient_loss(log_prob, weight, valid), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"gamma": 1.5}, r"gamma is 1\.5; expected a number in \[0, 1\]"),
+        ({"gamma": float("nan")}, "gamma is nan"),
+        ({"learning_rate": 0.0}, "learning_rate is 0"),
+        ({"episodes_per_update": 0}, "episodes_per_update is 0"),
+        ({"max_steps": -1}, "max_steps is -1"),
+        ({"score_episodes": 0}, "score_episodes is 0"),
+        ({"entropy_bonus": -1.0}, "entropy_bonus is -1"),
+    ],
+)
+def test_bad_input_is_refused_at_construction(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        agents.reinforce(envs.CartPole(), networks.chapter_policy(), **wrong)
