@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from rljax import envs, rollout
-from rljax.runs import drawing
+from rljax.runs import drawing, gif
 
 Act = Callable[[Any, Array, Any], Array]  # (parameters, key, observation) -> action
 
@@ -27,7 +27,14 @@ def judge(keys: Array, env: envs.Environment, act: Act, parameters: Any, episode
 
 
 def film(
-    path: Path, key: Array, env: envs.Environment, policy: rollout.Policy, steps: int, caption: str, *, once: bool = True
+    path: Path,
+    key: Array,
+    env: envs.Environment,
+    policy: rollout.Policy,
+    steps: int,
+    caption: str,
+    *,
+    once: bool = True,
 ) -> rollout.Transition:
     """Write a GIF of one environment under `policy`: one episode, or with `once=False` `steps` steps with resets."""
 
@@ -47,5 +54,5 @@ def film(
         truncated=played.truncated,
         caption=caption,
     )
-    drawing.save_gif(path, frames)
+    gif.save_gif(path, frames)
     return played

@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, episodes: int = 500, max_steps: int = 200) -> None:
+def main(
+    *, seed: int = 0, out: Path | None = None, quick: bool = False, episodes: int = 500, max_steps: int = 200
+) -> None:
     """Push towards the side the pole leans to, and count the steps it survives.
 
     Args:
@@ -66,7 +68,11 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, episode
             "median": float(np.median(lengths)),
         }
 
-    summary = {"gymnasium": describe(np.array(host)), "jax": describe(device), "episodes_that_differ": int((host != device).sum())}
+    summary = {
+        "gymnasium": describe(np.array(host)),
+        "jax": describe(device),
+        "episodes_that_differ": int((np.array(host) != device).sum()),
+    }
     folder.write_json(path / "summary.json", summary)
     folder.write_csv(
         path / "episodes.csv",

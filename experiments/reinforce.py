@@ -141,6 +141,8 @@ def main(
     }
     folder.write_json(path / "summary.json", summary)
 
+    name, (algorithm, _) = list(variants.items())[-1]
+    result = results[name]
     best = int(np.argmax(lengths[name]))
     first = train.begin(algorithm, keys[best]).best
     last = jax.tree.map(lambda leaf: leaf[best], result.parameters)

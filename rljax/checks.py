@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 

@@ -8,6 +8,9 @@ The only file that knows flax. Weights start Glorot-uniform and biases at zero, 
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +23,8 @@ from rljax import checks
 
 
 class Network(NamedTuple):
+    """A function with parameters."""
+
     init: Callable[[Array], Any]  # key -> params
     apply: Callable[[Any, Array], Array]  # (params, observation) -> output
 
@@ -49,12 +54,14 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = nn.elu) -> 
         raise ValueError(f"sizes is {sizes}; expected at least two: inputs and outputs.")
     for i, size in enumerate(sizes):
         checks.integer(f"sizes[{i}]", size, 1)
-    shapes = tuple(zip(sizes[:-1], sizes[1:], strict=True))
+    shapes = tuple(itertools.pairwise(sizes))
 
     def init(key: Array) -> Any:
         keys = jax.random.split(key, len(shapes))
         glorot = nn.initializers.glorot_uniform()
-        return [{"kernel": glorot(k, shape), "bias": jnp.zeros(shape[1])} for k, shape in zip(keys, shapes, strict=True)]
+        return [
+            {"kernel": glorot(k, shape), "bias": jnp.zeros(shape[1])} for k, shape in zip(keys, shapes, strict=True)
+        ]
 
     def apply(params: Any, observation: Array) -> Array:
         if observation.shape != sizes[:1]:
@@ -87,4 +94,6 @@ def _affine(x: Array | list[Array], layer: Any) -> Array | list[Array]:
     inputs, outputs = kernel.shape
     if inputs * outputs > 32:
         return (jnp.stack(x) if isinstance(x, list) else x) @ kernel + bias
-    return [sum((x[i] * kernel[i, j] for i in range(inputs)), bias[j]) for j in range(outputs)]
+    return [
+        functools.reduce(operator.add, (x[i] * kernel[i, j] for i in range(inputs)), bias[j]) for j in range(outputs)
+    ]

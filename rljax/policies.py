@@ -115,7 +115,7 @@ def _bernoulli_entropy(logit: Array, mask: Array | None = None) -> Array:
 
 
 def _lowest(logits: Array) -> float:
-    return jnp.finfo(logits.dtype).min / 4  # finite, and so are its differences; its exponential is zero
+    return float(jnp.finfo(logits.dtype).min) / 4  # finite, and so are its differences; its exponential is zero
 
 
 def _categorical_sample(key: Array, logits: Array, mask: Array | None = None) -> Array:

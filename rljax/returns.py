@@ -112,7 +112,13 @@ def n_step_returns(
 
 
 def gae(
-    r_t: ArrayLike, discount_t: ArrayLike, v_tm1: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike, *, parallel: bool = False
+    r_t: ArrayLike,
+    discount_t: ArrayLike,
+    v_tm1: ArrayLike,
+    v_t: ArrayLike,
+    lambda_t: ArrayLike,
+    *,
+    parallel: bool = False,
 ) -> Array:
     """Generalised advantage estimates: discounted sums of TD errors.
 
@@ -151,8 +157,9 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
       Same shape as x.
 
     Example:
-      >>> normalise(jnp.array([[-22., -40., -50.], [26., 20., 0.]]), jnp.array([[1, 1, 1], [1, 1, 0]], bool)).round(4).tolist()
-      [[-0.2844, -0.866, -1.1891], [1.2667, 1.0728, 0.0]]
+      >>> g, valid = jnp.array([[-22., -40., -50.], [26., 20., 0.]]), jnp.array([[1, 1, 1], [1, 1, 0]], bool)
+      >>> normalise(g, valid).tolist()
+      [[-0.28435, -0.86598, -1.18910], [1.26665, 1.07278, 0.0]]
 
     Geron (2022), ch. 18, "Policy gradients".
     """
@@ -186,7 +193,9 @@ def _floats(x: ArrayLike) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 
-def _streams(r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike) -> tuple[Array, Array, Array, Array]:
+def _streams(
+    r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike
+) -> tuple[Array, Array, Array, Array]:
     r_t, discount_t, v_t = _floats(r_t), _floats(discount_t), _floats(v_t)
     lambda_t = jnp.asarray(lambda_t, r_t.dtype)
     lambda_t = jnp.full_like(r_t, lambda_t) if lambda_t.ndim == 0 else lambda_t

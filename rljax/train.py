@@ -213,7 +213,9 @@ def train(
     settings = dict(settings or {})
     for name, value in settings.items():
         if np.shape(value)[:1] != keys.shape:
-            raise ValueError(f"settings[{name!r}] has shape {np.shape(value)}; expected [{len(keys)}], one for each key.")
+            raise ValueError(
+                f"settings[{name!r}] has shape {np.shape(value)}; expected [{len(keys)}], one for each key."
+            )
     make = (lambda **_: algorithm) if isinstance(algorithm, Algorithm) else algorithm
     return _run(make, keys, settings, plan, num_steps // eval_every, chunk, on_chunk)
 

@@ -12,7 +12,8 @@ import pytest
 
 from rljax.envs import CartPole, CartPoleState, TimeLimit, TimeLimitState
 from rljax.runs import drawing
-from rljax.runs.drawing import cartpole_frame, render, save_gif
+from rljax.runs.drawing import cartpole_frame, render
+from rljax.runs.gif import save_gif
 
 Image = pytest.importorskip("PIL.Image")
 METRE = 300 / 3.2  # pixels, in a picture 600 wide: the track and 0.8 m on either side
@@ -71,7 +72,7 @@ def test_a_hanging_pole_is_drawn_below_its_axle():
 
 def test_a_pole_too_long_for_the_picture_shrinks_the_scale():
     rows, _ = where(cartpole_frame((0.0, 0.0, 0.0, 0.0), env=CartPole(length=5.0)), drawing.POLE)
-    assert 60 < rows.min() and rows.max() - rows.min() > 150
+    assert rows.min() > 60 and rows.max() - rows.min() > 150
 
 
 def test_arrow_points_along_the_push():
@@ -153,9 +154,9 @@ def test_captions_of_any_length_stay_inside(size):
         plain, written = (cartpole_frame((0, 0, 0, 0), size=size, caption=text) for text in (None, caption))
         return np.nonzero((plain != written).any(-1))
 
-    for caption in ("x", "greedy policy – 20 000 steps", "word " * 80):
+    for caption in ("x", "greedy policy \u2013 20 000 steps", "word " * 80):
         rows, columns = ink(caption)
-        assert 2 <= columns.min() and columns.max() < size[0] - 2
+        assert columns.min() >= 2 and columns.max() < size[0] - 2
         assert 0.85 * size[1] < rows.min() and rows.max() < size[1] - 1
 
 

@@ -1,9 +1,9 @@
 """What gymnax 1.0 does with the same cases, written as its users write it; runs under the peers' interpreter.
 
 Of the obvious forms the fastest measured here is taken: one `vmap(env.step)` inside one jitted `scan`, keys carried and
-split once a step for all environments. Slower (N >= 64, times the speed of the form below): a scan per environment under an
-outer `vmap` 0.5-0.8, keys presplit and scanned over 0.8-0.9 (0.2 at N = 1), the observation carried where only states are
-needed 0.9, `randint` or `env.action_space(params).sample` instead of one random bit 0.9.
+split once a step for all environments. The others, as fractions of its speed at N >= 64: one scan per environment and
+`vmap` around it 0.5-0.8; keys split before and scanned over 0.8-0.9 (0.2 at N = 1); the observation carried where only
+states are needed 0.9; `randint` or `env.action_space(params).sample` instead of one random bit 0.9.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def stepping(seed: int, num_envs: int, num_steps: int, generator: str | None = N
             key, state = carry
             key, key_act, key_step = jax.random.split(key, 3)
             action = (jax.random.bits(key_act, (num_envs,)) & jnp.uint32(1)).astype(jnp.int32)
-            _, state, *_ = step(jax.random.split(key_step, num_envs), state, action)
+            state = step(jax.random.split(key_step, num_envs), state, action)[1]
             return (key, state), None
 
         return jax.lax.scan(body, (key, state), None, num_steps)[0]

@@ -1,7 +1,7 @@
 """The measuring harness: contenders live in processes of their own and are asked in turn, so that noise hits all alike.
 
-A contender is a function `prepare(**case) -> Prepared` in the dictionary `CONTENDERS` of a module. Driver and worker speak
-JSON, one object a line: a request `{"case": name, "seconds": at least so long, "arguments": {...}}` is answered by
+A contender is a function `prepare(**case) -> Prepared` in the dictionary `CONTENDERS` of a module. Driver and worker
+speak JSON, one object a line: a request `{"case": name, "seconds": at least so long, "arguments": {...}}` is answered
 `{"seconds": wall, "cpu_seconds": of the whole process, "compile_seconds": apart, "steps": done meanwhile}`.
 Imported by the peers' interpreter too, hence nothing but the standard library at the top, and no rljax.
 """
@@ -89,6 +89,7 @@ class Worker:
     """A persistent process that serves the contenders of one module."""
 
     def __init__(self, module: str, python: str | Path = sys.executable) -> None:
+        """Start it; it says nothing before it is asked."""
         # Default flags and cold compilations for everybody, whatever the caller's shell has set.
         environment = {k: v for k, v in os.environ.items() if k not in ("XLA_FLAGS", "JAX_COMPILATION_CACHE_DIR")}
         code = f"from experiments.benchmarks.interleave import serve; serve({module!r})"
@@ -105,19 +106,19 @@ class Worker:
 
     def ask(self, case: str, seconds: float, arguments: Mapping[str, Any]) -> Measurement:
         """One measurement of at least `seconds`."""
-        assert self._process.stdin and self._process.stdout
+        requests, answers = self._process.stdin, self._process.stdout
+        assert requests is not None
+        assert answers is not None
         try:
-            request = {"case": case, "seconds": seconds, "arguments": arguments}
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
+            requests.write(json.dumps({"case": case, "seconds": seconds, "arguments": arguments}) + "\n")
+            requests.flush()
+            answer = answers.readline()
         except BrokenPipeError:
             answer = ""
         if not answer:
             self._errors.seek(0)
-            words = "".join(self._errors.readlines()[-5:]).strip()
-            code = self._process.wait()
-            raise ChildProcessError(f"the worker {self._name} died (exit status {code}) at {case!r}; its last words:\n{words}")
+            words, code = "".join(self._errors.readlines()[-5:]).strip(), self._process.wait()
+            raise ChildProcessError(f"the worker {self._name} died with {code} at {case!r}; its last words:\n{words}")
         return Measurement(**json.loads(answer))
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The chapter's REINFORCE in NumPy and Gymnasium, as fast as one can honestly write it: the baseline of our own.
 
-4-5-1 network, 150 updates of 10 episodes of at most 200 steps, gamma 0.95, returns normalised over the batch, Adam 0.01.
+4-5-1 network, 150 updates of 10 episodes of at most 200 steps, gamma 0.95, returns normalised, Adam at 0.01.
 The strongest reasonable form: environments without wrappers, the ten episodes of an update played in step so that they
 share each pass of the network, and one hand-written backward pass over all their steps at once.
 """
@@ -40,10 +40,11 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, seeds: 
         lengths = train(s, iterations)
         seconds = time.perf_counter() - begin
         runs.append({"seed": s, "seconds": seconds, "last_10": statistics.mean(lengths[-10:]), "lengths": lengths})
-    _console.table(
-        f"REINFORCE in NumPy, {iterations} updates",
-        [{"seed": str(r["seed"]), "seconds": f"{r['seconds']:.2f}", "last 10 updates": f"{r['last_10']:.1f}"} for r in runs],
-    )
+    rows = [
+        {"seed": str(r["seed"]), "seconds": f"{r['seconds']:.2f}", "steps, last 10 updates": f"{r['last_10']:.1f}"}
+        for r in runs
+    ]
+    _console.table(f"REINFORCE in NumPy, {iterations} updates of 10 episodes", rows)
     folder.write_json(path / "summary.json", {"runs": runs, "seconds": statistics.median(r["seconds"] for r in runs)})
     _console.files(path)
 

@@ -37,9 +37,11 @@ def main(
       num_steps: length of one rollout.
       peer_python: interpreter that has gymnax; default: the environment variable RLJAX_PEER_PYTHON.
     """
+    import inspect
+
     from experiments import _console
     from experiments.benchmarks import interleave
-    from rljax import checks
+    from rljax import checks, noise
     from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
@@ -48,7 +50,10 @@ def main(
     checks.integer("num_steps", num_steps, 1)
     path = folder.create(out, "benchmarks.rollouts")
     folder.write_config(path, "benchmarks.rollouts", options)
-    summary = {}
+    # Fewer rounds of the cipher are faster: whoever reads the ratios must know them. JAX's own, hence gymnax, has 20.
+    rounds_of = {"rljax": inspect.signature(noise.threefry).parameters["rounds"].default, "gymnax": 20}
+    summary: dict[str, Any] = {"threefry_rounds": rounds_of}
+    _console.console.print("rounds of Threefry: rljax {rljax}, gymnax {gymnax}".format(**rounds_of))
     with interleave.workers("experiments.benchmarks.rollouts", peer_python) as (ours, peer):
         for num_envs, bars in BARS.items():
             case = {"seed": seed, "num_envs": num_envs, "num_steps": num_steps}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from experiments.benchmarks.interleave import Prepared, compiled
 
@@ -28,8 +29,11 @@ def main(
       seconds: shortest measurement.
       peer_python: interpreter that has gymnax; default: the environment variable RLJAX_PEER_PYTHON.
     """
+    import inspect
+
     from experiments import _console
     from experiments.benchmarks import interleave
+    from rljax import noise
     from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
@@ -37,7 +41,10 @@ def main(
         rounds, seconds = 2, 0.1
     path = folder.create(out, "benchmarks.stepping")
     folder.write_config(path, "benchmarks.stepping", options)
-    summary = {}
+    # Fewer rounds of the cipher are faster: whoever reads the ratios must know them. JAX's own, hence gymnax, has 20.
+    rounds_of = {"rljax": inspect.signature(noise.threefry).parameters["rounds"].default, "gymnax": 20}
+    summary: dict[str, Any] = {"threefry_rounds": rounds_of}
+    _console.console.print("rounds of Threefry: rljax {rljax}, gymnax {gymnax}".format(**rounds_of))
     with interleave.workers("experiments.benchmarks.stepping", peer_python) as (ours, peer):
         for num_envs, bar in BARS.items():
             # About a million steps a call, so that calling costs nothing; 64 at least, so that episodes end.

@@ -18,6 +18,7 @@ Departures from the chapter (Geron, 2022, ch. 18):
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -36,11 +37,15 @@ from rljax.structs import Algorithm, Transition
 
 
 class ReinforceParams(NamedTuple):
+    """What is learned."""
+
     policy: Any
     baseline: Any  # () if there is none
 
 
 class ReinforceState(NamedTuple):
+    """Everything the next step needs."""
+
     params: ReinforceParams
     optimiser: optax.OptState
 
@@ -54,7 +59,7 @@ def reinforce(
     max_steps: int = 200,
     gamma: ArrayLike = 0.95,
     learning_rate: ArrayLike = 0.01,
-    optimiser: Callable[[ArrayLike], optax.GradientTransformation] = optax.adam,
+    optimiser: Callable[..., optax.GradientTransformation] = optax.adam,
     shaping: Shaping | None = None,
     baseline: Network | None = None,
     entropy_bonus: ArrayLike = 0.0,
@@ -100,7 +105,7 @@ def reinforce(
 
     def init(key: Array) -> ReinforceState:
         key_policy, key_baseline = jax.random.split(key)
-        params = ReinforceParams(network.init(key_policy), baseline.init(key_baseline) if baseline else ())
+        params = ReinforceParams(network.init(key_policy), () if baseline is None else baseline.init(key_baseline))
         return ReinforceState(params, transform.init(params))
 
     def step(key: Array, state: ReinforceState) -> tuple[ReinforceState, dict[str, Array]]:
@@ -120,8 +125,10 @@ def reinforce(
         params: ReinforceParams, optimiser_state: optax.OptState, played: Transition
     ) -> tuple[ReinforceParams, optax.OptState, dict[str, Array]]:
         (loss, entropy), gradient = jax.value_and_grad(objective, has_aux=True)(params, played)
-        change, optimiser_state = transform.update(gradient, optimiser_state, params)
-        return optax.apply_updates(params, change), optimiser_state, {"loss": loss, "entropy": entropy}
+        with jax.numpy_dtype_promotion("standard"):  # adam raises a float to an integer power: refused under "strict"
+            change, optimiser_state = transform.update(gradient, optimiser_state, params)
+        params = jax.tree.map(jnp.add, params, change)
+        return params, optimiser_state, {"loss": loss, "entropy": entropy}
 
     def objective(params: ReinforceParams, played: Transition) -> tuple[Array, Array]:
         """Loss and entropy of played episodes [T, E]."""
@@ -131,12 +138,12 @@ def reinforce(
         o_tm1, a_tm1, g_t, valid = jax.tree.map(
             lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), (played.observation, played.action, g_t, played.valid)
         )
-        parameter = jax.vmap(lambda o: network.apply(params.policy, o))(o_tm1)
+        parameter = jax.vmap(functools.partial(network.apply, params.policy))(o_tm1)
         log_prob = jax.vmap(distribution.log_prob)(parameter, a_tm1)
         entropy = losses.masked_mean(jax.vmap(distribution.entropy)(parameter), valid)
         advantage, value_loss = g_t, jnp.zeros_like(entropy)
-        if baseline:
-            v_tm1 = jax.vmap(lambda o: baseline.apply(params.baseline, o))(o_tm1)
+        if baseline is not None:
+            v_tm1 = jax.vmap(functools.partial(baseline.apply, params.baseline))(o_tm1)
             advantage, value_loss = g_t - v_tm1, losses.value_loss(v_tm1, g_t, valid)
         policy_loss = losses.policy_gradient_loss(log_prob, returns.normalise(advantage, valid), valid)
         return policy_loss + value_loss - entropy_bonus * entropy, entropy

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 
 class CartPoleState(NamedTuple):
+    """Where cart and pole are and how they move."""
+
     position: Array  # [] m, of the cart on the track
     velocity: Array  # [] m/s
     angle: Array  # [] rad, 0 is upright, positive leans right

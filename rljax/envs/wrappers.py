@@ -15,6 +15,8 @@ from rljax.structs import Step
 
 
 class TimeLimitState(NamedTuple):
+    """A state with a clock."""
+
     inner: Any  # state of the wrapped environment
     elapsed: Array  # [] int32, steps since reset
 

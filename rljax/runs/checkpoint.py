@@ -30,7 +30,9 @@ def save(path: str | Path, params: Any, about: Mapping[str, Any] | None = None) 
     Errors:
       ValueError: a leaf is not an array of numbers or truth values.
     """
-    leaves = [(jax.tree_util.keystr(place), np.asarray(leaf)) for place, leaf in jax.tree_util.tree_leaves_with_path(params)]
+    leaves = [
+        (jax.tree_util.keystr(place), np.asarray(leaf)) for place, leaf in jax.tree_util.tree_leaves_with_path(params)
+    ]
     for place, leaf in leaves:
         if leaf.dtype.kind not in "biuf":
             raise ValueError(f"{place or 'the leaf'} has type {leaf.dtype}; expected numbers. Save arrays only.")
@@ -39,7 +41,7 @@ def save(path: str | Path, params: Any, about: Mapping[str, Any] | None = None) 
         "about": dict(about or {}),
         "leaves": [{"path": place, "shape": leaf.shape, "dtype": leaf.dtype.str} for place, leaf in leaves],
     }
-    arrays = {f"leaf_{i}": leaf for i, (_, leaf) in enumerate(leaves)}
+    arrays: dict[str, Any] = {f"leaf_{i}": leaf for i, (_, leaf) in enumerate(leaves)}
     text = np.frombuffer(json.dumps(manifest).encode(), np.uint8)
     return folder.write_atomically(path, lambda file: np.savez(file, manifest=text, **arrays))
 
@@ -71,7 +73,9 @@ def load(path: str | Path, like: Any) -> Any:
     wanted = jax.tree_util.tree_leaves_with_path(like)
     saved = {leaf["path"]: array for leaf, array in zip(manifest["leaves"], arrays, strict=True)}
     if missing := [key for key, _ in ((jax.tree_util.keystr(place), 0) for place, _ in wanted) if key not in saved]:
-        raise BadCheckpoint(f"{path} has no {missing[0]}; it holds {', '.join(saved) or 'nothing'}. Is it of another network?")
+        raise BadCheckpoint(
+            f"{path} has no {missing[0]}; it holds {', '.join(saved) or 'nothing'}. Is it of another network?"
+        )
     leaves = []
     for place, leaf in wanted:
         key = jax.tree_util.keystr(place)
@@ -83,7 +87,9 @@ def load(path: str | Path, like: Any) -> Any:
             )
         leaves.append(array)
     if saved:
-        raise BadCheckpoint(f"{path} also holds {', '.join(saved)}, which this network lacks. Is it of another network?")
+        raise BadCheckpoint(
+            f"{path} also holds {', '.join(saved)}, which this network lacks. Is it of another network?"
+        )
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -98,12 +104,23 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
             arrays = [archive[f"leaf_{i}"] for i in range(len(manifest["leaves"]))]
     except BadCheckpoint:
         raise
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+        AttributeError,
+    ) as error:
         raise BadCheckpoint(
             f"{path} is not a whole file of rljax parameters ({type(error).__name__}: {error}). "
             "It may be truncated, damaged or of another program; train again, or take a copy."
         ) from error
     for leaf, array in zip(manifest["leaves"], arrays, strict=True):
         if list(array.shape) != leaf["shape"] or array.dtype.str != leaf["dtype"]:
-            raise BadCheckpoint(f"{path}: {leaf['path']} is not what its manifest says. The file was altered; train again.")
+            raise BadCheckpoint(
+                f"{path}: {leaf['path']} is not what its manifest says. The file was altered; train again."
+            )
     return manifest, arrays

@@ -1,4 +1,4 @@
-"""Pictures of CartPole without a display: a state becomes a frame, a trajectory becomes frames, frames become a GIF.
+"""Pictures of CartPole without a display: a state becomes a frame, a trajectory becomes frames (and, in `gif`, a GIF).
 
 Host side, numpy and Pillow only. Track, pole (`2 * env.length`, turning about its axle) and the wedge of angles in
 which the episode goes on are to scale; whatever left its limits turns red.
@@ -6,25 +6,21 @@ which the episode goes on are to scale; whatever left its limits turns red.
 
 from __future__ import annotations
 
-import collections
 import functools
 import math
-import os
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rljax import checks
 from rljax.envs import CartPole
+from rljax.runs.gif import pillow
 
 FIELDS = ("position", "velocity", "angle", "angular_velocity")
 SKY, EARTH, WEDGE, BEYOND = (252, 252, 250), (241, 240, 236), (230, 238, 243), (249, 231, 229)
 INK, MUTED, FAINT = (38, 50, 62), (112, 122, 132), (200, 204, 206)
 CART, POLE, FORCE, FAILED = (62, 79, 96), (31, 119, 180), (235, 146, 32), (206, 50, 56)
 GLYPHS = {*map(chr, range(32, 127)), *"±°…·"}  # what Pillow's own font can draw
-UNCHANGED = 255  # the index of a GIF that leaves a pixel as it was
 FINE = 8  # what moves is drawn this many times larger, then averaged down
 
 
@@ -112,80 +108,13 @@ def render(
     return frames
 
 
-def save_gif(path: str | os.PathLike[str], frames: Any, *, fps: float = 50) -> Path:
-    """Writes `frames`, [F, height, width, 3] uint8, as a GIF that loops for ever; returns its path.
-
-    All frames share one palette and none is dithered: what stands still does not flicker. GIF counts delays in
-    hundredths of a second, so a frame stays `round(100 / fps)` of them: 50 (CartPole's real time), 25, 20 and 10 are
-    exact, 30 plays at 33. Viewers slow down what claims more than 50; render every second row instead. Runs of equal
-    frames may be stored as one with their delays added. The file appears whole or not at all: it is written beside its
-    destination, in a folder made if need be, then renamed.
-
-    Raises `TypeError` for frames that are not uint8; `ValueError` for other shapes, no frames, `fps` outside [0.1, 50].
-
-    Example:
-      >>> import tempfile
-      >>> with tempfile.TemporaryDirectory() as folder:
-      ...     save_gif(Path(folder) / "short.gif", render(np.zeros((2, 4)), size=(300, 200))).name
-      'short.gif'
-    """
-    checks.real("fps", fps, 0.1, 50)
-    frames, path = np.asarray(frames), Path(path)
-    if frames.dtype != np.uint8:
-        raise TypeError(f"frames are {frames.dtype}; expected uint8, 0 to 255, as render returns.")
-    if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
-        raise ValueError(f"frames have shape {frames.shape}; expected [F, height, width, 3] with at least one frame.")
-    image, (indices, palette) = _pillow().Image, _indexed(frames)
-    same = indices[1:] == indices[:-1]
-    indices[1:][same] = UNCHANGED
-    pictures = [image.fromarray(picture) for picture in indices]
-    for picture in pictures:
-        picture.putpalette(palette)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            how = {"save_all": True, "append_images": pictures[1:], "duration": 10 * round(100 / fps), "loop": 0}
-            pictures[0].save(file, "GIF", palette=palette, transparency=UNCHANGED, disposal=1, optimize=False, **how)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
-
-
-def _indexed(frames: np.ndarray) -> tuple[np.ndarray, bytes]:
-    """Frames as indices [F, H, W] into one palette of 255 colours: the commonest exactly, the others by median cut.
-
-    By hand, because Pillow's own look-up rounds colours to 6 bits, which makes bands of pale tints.
-    """
-    image, seen = _pillow().Image, collections.Counter()
-    for frame in frames:
-        seen.update({colour: n for n, colour in image.fromarray(frame).getcolors(frame.size)})
-    colours = np.array([colour for colour, _ in seen.most_common()], np.uint8)
-    palette, rest = (colours, []) if len(colours) < 256 else (colours[:96], colours[96:])
-    if len(rest):  # each once, so that the red of a single fallen frame is not outvoted
-        cut = np.array(image.fromarray(rest[None]).quantize(255 - len(palette)).getpalette(), np.uint8).reshape(-1, 3)
-        palette = np.append(palette, cut, axis=0)[:255]
-    nearest = np.zeros(1 << 24, np.uint8)
-    for part in np.array_split(colours.astype(np.int32), 1 + len(colours) // 4096):
-        nearest[_code(part)] = np.square(part[:, None] - palette).sum(-1).argmin(1)
-    flat = palette.tobytes()
-    return np.stack([nearest[_code(frame.astype(np.int32))] for frame in frames]), flat.ljust(768, b"\0")
-
-
-def _code(colours: np.ndarray) -> np.ndarray:
-    return colours[..., 0] << 16 | colours[..., 1] << 8 | colours[..., 2]
-
-
 def _draw(scene: _Scene, row: np.ndarray, push: int, step: int | None, episode: int | None, caption: str | None) -> Any:
     position, angle = float(row[0]), float(row[2])
     off, fallen = abs(position) > scene.position_limit, abs(angle) > scene.angle_limit
     picture, em = scene.background.copy(), scene.em
     x = scene.width / 2 + scene.scale * min(max(position, -1e6), 1e6)
     _draw_cart(scene, picture, x, angle, push, off, fallen)
-    draw, right = _pillow().ImageDraw.Draw(picture), scene.width - em
+    draw, right = pillow().ImageDraw.Draw(picture), scene.width - em
     if not 0 <= x <= scene.width:  # out of the picture: point after it
         draw.text((em if x < 0 else right, scene.ground - em), "<" if x < 0 else ">", FAILED, _font(2 * em), "ms")
     counters = [f"{name} {value}" for name, value in (("episode", episode), ("step", step)) if value is not None]
@@ -215,14 +144,14 @@ def _draw_cart(scene: _Scene, picture: Any, x: float, angle: float, push: int, o
     upper, lower = max(0, math.floor(axle - reach)), min(scene.height, math.ceil(low) + 1)
     if left >= right:
         return
-    pillow, shape = _pillow(), (FINE * (right - left), FINE * (lower - upper))
-    window = picture.crop((left, upper, right, lower)).resize(shape, pillow.Image.Resampling.NEAREST)
-    draw = pillow.ImageDraw.Draw(window)
+    library, shape = pillow(), (FINE * (right - left), FINE * (lower - upper))
+    window = picture.crop((left, upper, right, lower)).resize(shape, library.Image.Resampling.NEAREST)
+    draw = library.ImageDraw.Draw(window)
 
     def at(*points: tuple[float, float]) -> list[tuple[float, float]]:
         return [(FINE * (px - left), FINE * (py - upper)) for px, py in points]
 
-    def disc(centre: tuple[float, float], radius: float, colour: tuple[int, int, int]) -> None:
+    def disc(centre: tuple[float, float], radius: float, colour: tuple[int, ...]) -> None:
         draw.circle(at(centre)[0], FINE * radius, colour)
 
     if scene.angle_limit < math.pi:
@@ -261,14 +190,14 @@ def _scene_of(env: Any, size: tuple[int, int]) -> _Scene:
 @functools.lru_cache(maxsize=2)
 def _scene(width: int, height: int, length: float, angle_limit: float, position_limit: float) -> _Scene:
     """The background, drawn once: sky, ground, rail, a tick per metre, and what lies beyond the limits."""
-    pillow, zoom, em = _pillow(), 4, max(9.0, 15 * min(width / 600, height / 400))
+    library, zoom, em = pillow(), 4, max(9.0, 15 * min(width / 600, height / 400))
     ground, middle = round(0.72 * height), width / 2
-    track = position_limit if position_limit < math.inf else CartPole().position_threshold
+    track = position_limit if position_limit < math.inf else float(CartPole().position_threshold)
     m = min(middle / (track + 0.8), (middle - 2.5 * em) / track, (ground - 4.5 * em) / (2.2 * length + 0.3))
-    fine = pillow.Image.new("RGB", (zoom * width, zoom * height), SKY)
-    draw, thin = pillow.ImageDraw.Draw(fine), height / 400
+    fine = library.Image.new("RGB", (zoom * width, zoom * height), SKY)
+    draw, thin = library.ImageDraw.Draw(fine), height / 400
 
-    def block(left: float, top: float, right: float, bottom: float, colour: tuple[int, int, int]) -> None:
+    def block(left: float, top: float, right: float, bottom: float, colour: tuple[int, ...]) -> None:
         draw.rectangle([round(zoom * edge) for edge in (left, top, right, bottom)], colour)
 
     labels, haze = [], ground - round(4.5 * em)
@@ -296,7 +225,7 @@ def _scene(width: int, height: int, length: float, angle_limit: float, position_
 
 def _fitted(caption: str, em: float, width: float) -> tuple[str, Any]:
     """The caption and a font in which it fits: shrunk to two thirds at most, then cut."""
-    text = caption.translate(dict.fromkeys(map(ord, "–—−"), "-"))
+    text = caption.translate({0x2013: "-", 0x2014: "-", 0x2212: "-"})  # dashes and minus
     if not GLYPHS.issuperset(text):
         raise ValueError(f"caption {caption!r} has {sorted({*text} - GLYPHS)}, which Pillow's font lacks; use ASCII.")
     font = _font(max(em / 1.5, em * min(1.0, width / _font(em).getlength(text))))
@@ -307,18 +236,7 @@ def _fitted(caption: str, em: float, width: float) -> tuple[str, Any]:
 
 @functools.lru_cache(maxsize=64)
 def _font(size: float) -> Any:
-    return _pillow().ImageFont.load_default(size)
-
-
-def _pillow() -> ModuleType:
-    try:
-        import PIL.Image
-        import PIL.ImageDraw
-        import PIL.ImageFont
-    except ImportError as error:
-        message = "drawing needs Pillow, which is not installed: pip install 'rljax-functional[experiments]'"
-        raise ImportError(message) from error
-    return PIL
+    return pillow().ImageFont.load_default(size)
 
 
 def _signed(value: float, decimals: int) -> str:
@@ -348,7 +266,7 @@ def _rows(name: str, states: Any, ndim: int) -> np.ndarray:
         )
     for bad in np.argwhere(~np.isfinite(rows))[:1]:
         where = f" in row {bad[0]} of {len(rows)}" if ndim == 2 else ""
-        problem = f"{name}: {FIELDS[bad[-1]]} is {rows[tuple(bad)]}{where}; expected finite numbers."
+        problem = f"{name}: {FIELDS[bad[-1]]} is {rows[*bad]}{where}; expected finite numbers."
         raise ValueError(problem + " Draw only what comes before it, and look there for what diverged.")
     return rows
 

@@ -84,7 +84,9 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; expected the folder of a finished run, as experiments make them.")
+        raise FileNotFoundError(
+            f"{path} is not there; expected the folder of a finished run, as experiments make them."
+        )
     try:
         return json.loads(path.read_text())
     except ValueError as error:

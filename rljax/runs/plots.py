@@ -17,7 +17,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 
 
 @contextmanager
-def figure(path: str | Path, *, title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (8, 4.5)) -> Iterator[Any]:
+def figure(
+    path: str | Path, *, title: str, xlabel: str, ylabel: str, size: tuple[float, float] = (8, 4.5)
+) -> Iterator[Any]:
     """A matplotlib axis to draw on, saved as PNG (150 dots per inch) when the block ends.
 
     Errors:
@@ -71,10 +73,14 @@ def learning_curves(
             ends = running.sum(axis=0)
             early = ends < len(values)
             if early.any():
-                axis.plot(ends[early], last(values)[early], "o", color=colour, markersize=5, label=f"{name}: a seed stops")
+                axis.plot(
+                    ends[early], last(values)[early], "o", color=colour, markersize=5, label=f"{name}: a seed stops"
+                )
         if best_possible is not None:
             axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
-            axis.annotate("best possible", (1, best_possible), (0, 3), textcoords="offset points", color="0.4", fontsize=8)
+            axis.annotate(
+                "best possible", (1, best_possible), (0, 3), textcoords="offset points", color="0.4", fontsize=8
+            )
         seeds = next(iter(curves.values())).shape[1]
         note = f"line: interquartile mean of {seeds} seeds; band: 5th to 95th percentile" if seeds > 1 else "one seed"
         axis.set_ylim(bottom=0)
