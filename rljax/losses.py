@@ -66,4 +66,4 @@ def masked_mean(x: Array, valid: Array | None = None) -> Array:
     if valid is None:
         return jnp.mean(x)
     checks.same_shape(x=x, valid=valid)
-    return jnp.sum(jnp.where(valid, x, 0.0)) / jnp.maximum(valid.sum(), 1).astype(x.dtype)
+    return jnp.sum(jnp.where(valid, x, 0.0)) / jnp.maximum(valid.astype(x.dtype).sum(), 1.0)

@@ -29,14 +29,26 @@ class Network(NamedTuple):
     apply: Callable[[Any, Array], Array]  # (params, observation) -> output
 
 
-def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = nn.elu) -> Network:
+def elu(x: Array) -> Array:
+    """Exponential linear unit, as Keras computes it: x where x > 0, else exp(x) - 1.
+
+    `jax.nn.elu` takes expm1: more exact within 1e-7 of zero, where nobody looks, and twice the cost of the exponential.
+
+    Example:
+      >>> [round(float(elu(jnp.float32(x))), 3) for x in (-1, 0, 2)]
+      [-0.632, 0.0, 2.0]
+    """
+    return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
+
+
+def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Network:
     """Multi-layer perceptron.
 
         h_0 = o,    h_k = activation(h_{k-1} W_k + b_k),    output = h_{K-1} W_K + b_K
 
     Args:
       sizes: inputs, hidden widths, outputs; a last size of 1 gives a scalar output [], not [1].
-      activation: of the hidden layers.
+      activation: of the hidden layers; `elu` is the chapter's.
 
     Returns:
       `Network` from [sizes[0]] to [sizes[-1]] or [].

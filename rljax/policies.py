@@ -102,7 +102,7 @@ def _available(action: Array, mask: Array | None) -> Array:
 
 def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    log_prob = -jax.nn.softplus(jnp.where(action == 1, -logit, logit))
+    log_prob = jnp.minimum(jnp.where(action == 1, logit, -logit), 0.0) - _softplus_tail(logit)
     if mask is None:
         return log_prob
     return jnp.where(mask.all(), log_prob, jnp.where(mask[action], 0.0, _lowest(logit)))
@@ -110,8 +110,13 @@ def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) 
 
 def _bernoulli_entropy(logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    entropy = jax.nn.softplus(logit) - logit * jax.nn.sigmoid(logit)
+    entropy = jnp.maximum(logit, 0.0) + _softplus_tail(logit) - logit * jax.nn.sigmoid(logit)
     return entropy if mask is None else jnp.where(mask.all(), entropy, 0.0)
+
+
+def _softplus_tail(logit: Array) -> Array:
+    """log(1 + exp(-|logit|)): log sigmoid(x) = min(x, 0) - tail, the same tail for both actions and the entropy."""
+    return jnp.log1p(jnp.exp(-jnp.abs(logit)))
 
 
 def _lowest(logits: Array) -> float:

@@ -166,7 +166,7 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
     x = _floats(x)
     valid = jnp.ones(x.shape, bool) if valid is None else jnp.asarray(valid)
     checks.same_shape(x=x, valid=valid)
-    count = jnp.maximum(valid.sum(), 1).astype(x.dtype)
+    count = jnp.maximum(valid.astype(x.dtype).sum(), 1.0)  # a float sum: XLA:CPU sums integers one by one
     centred = jnp.where(valid, x - jnp.where(valid, x, 0.0).sum() / count, 0.0)
     scale = jnp.sqrt(jnp.square(centred).sum() / count)
     return centred / jnp.where(scale > 0, scale, 1.0)

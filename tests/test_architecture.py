@@ -65,7 +65,13 @@ def test_every_room_has_a_floor() -> None:
 def test_low_floors_know_jax_numpy_and_the_standard_library_alone() -> None:
     for path in FILES:
         if FLOORS.get(room(path), 9) <= 1:
-            outside = {name.split(".")[0] for name in imports(path)} & {"flax", "optax", "gymnasium", "matplotlib", "PIL"}
+            outside = {name.split(".")[0] for name in imports(path)} & {
+                "flax",
+                "optax",
+                "gymnasium",
+                "matplotlib",
+                "PIL",
+            }
             assert not outside, f"{path.name} imports {outside}"
 
 

@@ -336,7 +336,7 @@ def test_derived_constants_follow_their_primitives():
 @pytest.mark.parametrize(
     "name", ["masscart", "masspole", "length", "force_mag", "tau", "angle_threshold", "position_threshold", "gravity"]
 )
-@pytest.mark.parametrize("value", [-1.0, -1, np.float64(-0.5), float("nan")])
+@pytest.mark.parametrize("value", [-1.0, -1, np.float32(-0.5), np.float64(-0.5), float("nan")])
 def test_bad_parameters_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"^{name} is "):
         CartPole(**{name: value})

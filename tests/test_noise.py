@@ -4,7 +4,7 @@ The statistical half draws what a rollout draws, the words of key `(seed, lane, 
 questions. A sound source answers within five sigma; for each question there is a broken source that must not.
 """
 
-from types import SimpleNamespace
+from itertools import permutations
 
 import chex
 import jax
@@ -19,7 +19,7 @@ from rljax import noise
 # The cipher ----------------------------------------------------------------------------------------------------------
 
 ONES = (0xFFFFFFFF, 0xFFFFFFFF)
-PI = SimpleNamespace(key=(0x13198A2E, 0x03707344), counter=(0x243F6A88, 0x85A308D3))
+PI_KEY, PI_COUNTER = (0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3)
 
 
 def threefry_by_hand(key, counter, rounds):
@@ -46,10 +46,10 @@ def threefry(key, counter, *rounds):
     [
         (13, (0, 0), (0, 0), (0x9D1C5EC6, 0x8BD50731)),
         (13, ONES, ONES, (0xFD36D048, 0x2D17272C)),
-        (13, PI.key, PI.counter, (0xBA3E4725, 0xF27D669E)),
+        (13, PI_KEY, PI_COUNTER, (0xBA3E4725, 0xF27D669E)),
         (20, (0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
         (20, ONES, ONES, (0x1CB996FC, 0xBB002BE7)),
-        (20, PI.key, PI.counter, (0xC4923A9C, 0x483DF7A0)),
+        (20, PI_KEY, PI_COUNTER, (0xC4923A9C, 0x483DF7A0)),
     ],
 )
 def test_threefry_gives_the_known_answers_of_random123(rounds, key, counter, answer):
@@ -69,7 +69,9 @@ def test_threefry_is_the_cipher_of_the_paper_on_random_words(rounds):
 
 def test_twenty_rounds_are_the_generator_of_jax():
     keys, counters = np.random.default_rng(1).integers(2**32, size=(2, 50, 2), dtype=np.uint32)
-    theirs = [jax.extend.random.threefry_2x32(jnp.asarray(k), jnp.asarray(c)) for k, c in zip(keys, counters, strict=True)]
+    theirs = [
+        jax.extend.random.threefry_2x32(jnp.asarray(k), jnp.asarray(c)) for k, c in zip(keys, counters, strict=True)
+    ]
     chex.assert_trees_all_equal(np.array(threefry(keys.T, counters.T, 20)).T, np.array(theirs, np.int64))
 
 
@@ -83,7 +85,8 @@ def data(key):
 def test_a_fused_key_stays_itself():
     key = noise.fused(jax.random.key(0))
     assert noise.fused(key) is key
-    assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
+    assert jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    assert key.shape == ()
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
@@ -115,19 +118,19 @@ def test_bits_and_folds_are_the_equations_of_the_module():
 
 
 def test_other_seeds_folds_and_splits_have_other_streams():
+    each = jnp.arange(64)
+    fold_in = jax.vmap(jax.random.fold_in, (None, 0))
     root = noise.fused(jax.random.key(0))
-    folded = jax.vmap(jax.random.fold_in, (None, 0))(root, jnp.arange(64))
-    parents = [
-        *(noise.fused(jax.random.key(seed)) for seed in range(64)),
-        *(key for key in jax.random.split(jax.random.fold_in(root, 1000), 64)),
-        *(key for key in folded),
-        *(key for key in jax.vmap(jax.random.fold_in, (0, None))(folded, 0)),
-        *(key for key in jax.vmap(jax.random.fold_in, (0, None))(folded, 1)),
+    streams = [
+        jax.vmap(lambda seed: noise.fused(jax.random.key(seed)))(each),
+        jax.random.split(jax.random.fold_in(root, 1000), 64),
+        fold_in(root, each),
+        fold_in(jax.random.fold_in(root, 1), each),
+        jax.vmap(lambda i: jax.random.fold_in(jax.random.fold_in(root, i), 1))(each[2:]),
     ]
-    words = np.asarray(jax.vmap(lambda k: jax.random.bits(k, (4,)))(jnp.stack(parents)))
-    assert len(np.unique(words[:, :2], axis=0)) == len(np.unique(words[:, 2:], axis=0)) == len(parents)
-    shared = np.isin(words, words[:1]).sum()
-    assert shared == 4, "a word of the first stream is in another one"
+    words = np.concatenate([jax.vmap(lambda k: jax.random.bits(k, (4,)))(keys) for keys in streams])
+    assert len(np.unique(words[:, :2], axis=0)) == len(np.unique(words[:, 2:], axis=0)) == len(words)
+    assert np.isin(words, words[0]).sum() == 4, "a word of the first stream is in another one"
 
 
 def test_more_words_than_one_key_holds_are_refused():
@@ -198,7 +201,7 @@ def count_ones(words):
     [
         ("uniform", lambda k, n: jax.random.uniform(k, (n,)), stats.uniform),
         ("uniform64", lambda k, n: jax.random.uniform(k, (n,), jnp.float64), stats.uniform),
-        ("uniforms", lambda k, n: jnp.stack(noise.uniforms(k, 512)), stats.uniform),
+        ("uniforms", lambda k, n: jnp.stack(noise.uniforms(k, 128)), stats.uniform),
         ("normal", lambda k, n: jax.random.normal(k, (n,)), stats.norm),
         ("normal64", lambda k, n: jax.random.normal(k, (n,), jnp.float64), stats.norm),
         ("gumbel", lambda k, n: jax.random.gumbel(k, (n,)), stats.gumbel_r),
@@ -212,15 +215,19 @@ def test_real_numbers_have_their_law(name, draw, law):
     assert abs(deviation(cells, x.size / 256)) < 5
 
 
+def order(key):
+    return jax.random.permutation(key, 4) @ jnp.array([64, 16, 4, 1])
+
+
 @pytest.mark.parametrize(
     ("draw", "probabilities"),
     [
         (lambda k: jax.random.randint(k, (2**17,), -3, 4) + 3, np.full(7, 1 / 7)),
         (lambda k: jax.random.bernoulli(k, 0.3, (2**17,)).astype(jnp.int32), [0.7, 0.3]),
         (lambda k: jax.random.categorical(k, jnp.log(jnp.arange(1.0, 5.0)), shape=(2**17,)), np.arange(1, 5) / 10),
-        (  # each of the 24 orders of four things, read as a number
-            lambda k: jax.vmap(lambda k: jax.random.permutation(k, 4) @ jnp.array([64, 16, 4, 1]))(jax.random.split(k, 2**15)),
-            np.isin(np.arange(256), [int("".join(map(str, p)), 4) for p in __import__("itertools").permutations(range(4))]) / 24,
+        (  # the 24 orders of four things, read as numbers of base four
+            lambda k: jax.vmap(order)(jax.random.split(k, 2**15)),
+            np.isin(np.arange(256), [64 * a + 16 * b + 4 * c + d for a, b, c, d in permutations(range(4))]) / 24,
         ),
     ],
     ids=["randint", "bernoulli", "categorical", "permutation"],
@@ -290,11 +297,11 @@ def two_multiplies(seed):
     return x ^ x >> np.uint32(16)
 
 
-def three_rounds(seed):
-    """Our own cipher, stopped too early."""
-    words = np.ogrid[seed : seed + 1, :N, :T, :3]
-    seed, lane, t, word = (np.broadcast_to(w, (1, N, T, 3)).T[..., 0].astype(np.uint32) for w in words)
-    return np.asarray(jax.jit(noise.threefry, static_argnums=2)((seed, lane), (t, word), 3)[0])
+@jax.jit
+def eight_rounds(seed):
+    """Our own cipher, stopped five rounds too early."""
+    word, t, lane = (jax.lax.broadcasted_iota(jnp.uint32, (3, T, N), axis) for axis in range(3))
+    return noise.threefry((jnp.full_like(lane, seed), lane), (t, word), 8)[0]
 
 
 def words_of(source):
@@ -391,8 +398,7 @@ def test_each_question_finds_the_fault_it_asks_for(sound, question, broken):
     assert np.abs(QUESTIONS[question](broken(sound))).max() > 5
 
 
-@pytest.mark.parametrize("source", [two_multiplies, three_rounds])
-def test_a_cheap_hash_is_found_out(source):
+@pytest.mark.parametrize("source", [two_multiplies, eight_rounds])
+def test_a_source_that_is_not_random_is_found_out(source):
     found = answers(words_of(source))
-    assert max(found.values()) > 100, found
-    print(found)
+    assert max(found.values()) > 50, found

@@ -67,7 +67,9 @@ def test_a_member_is_the_same_in_any_chunk_of_seeds_of_that_size() -> None:
     some = keys(8)
     ahead = train.train(small_reinforce(), some[:4], 6)
     behind = train.train(small_reinforce(), some[jnp.array([5, 6, 2, 7])], 6)
-    assert bits(jax.tree.map(lambda leaf: leaf[2], ahead.members)) == bits(jax.tree.map(lambda leaf: leaf[2], behind.members))
+    assert bits(jax.tree.map(lambda leaf: leaf[2], ahead.members)) == bits(
+        jax.tree.map(lambda leaf: leaf[2], behind.members)
+    )
     permuted = train.train(small_reinforce(), some[jnp.array([3, 2, 1, 0])], 6)
     assert bits(jax.tree.map(lambda leaf: leaf[::-1], permuted.members)) == bits(ahead.members)
 

@@ -62,7 +62,7 @@ def reinforce(
     optimiser: Callable[..., optax.GradientTransformation] = optax.adam,
     shaping: Shaping | None = None,
     baseline: Network | None = None,
-    entropy_bonus: ArrayLike = 0.0,
+    entropy_bonus: ArrayLike | None = None,
     score_episodes: int = 20,
 ) -> Algorithm:
     """The algorithm of this file.
@@ -78,7 +78,7 @@ def reinforce(
       optimiser: makes the gradient transformation from the learning rate: `optax.adam`, `optax.nadam`, ...
       shaping: from a transition to the reward to learn from (`rljax.shaping`); metrics and score stay unshaped.
       baseline: `(init, apply)` from an observation to a value [], or None.
-      entropy_bonus: weight of the policy's entropy in the loss; may be traced.
+      entropy_bonus: weight of the policy's entropy in the loss, or None; may be traced.
       score_episodes: fresh episodes of the greedy policy that make one score.
 
     Returns:
@@ -100,7 +100,8 @@ def reinforce(
     checks.integer("score_episodes", score_episodes, 1)
     checks.real("gamma", gamma, 0, 1)
     checks.real("learning_rate", learning_rate, 0, above=True)
-    checks.real("entropy_bonus", entropy_bonus, 0)
+    if entropy_bonus is not None:
+        checks.real("entropy_bonus", entropy_bonus, 0)
     transform = optimiser(learning_rate)
 
     def init(key: Array) -> ReinforceState:
@@ -117,7 +118,7 @@ def reinforce(
 
         _, played = rollout.unroll(key_play, env, policy, cursor, max_steps, autoreset="none")
         params, optimiser_state, metrics = update(state.params, state.optimiser, played)
-        length = played.valid.sum().astype(played.reward.dtype) / episodes_per_update
+        length = played.valid.astype(played.reward.dtype).sum() / episodes_per_update
         metrics = {"mean_length": length, "mean_return": played.reward.sum() / episodes_per_update, **metrics}
         return ReinforceState(params, optimiser_state), metrics
 
@@ -146,7 +147,8 @@ def reinforce(
             v_tm1 = jax.vmap(functools.partial(baseline.apply, params.baseline))(o_tm1)
             advantage, value_loss = g_t - v_tm1, losses.value_loss(v_tm1, g_t, valid)
         policy_loss = losses.policy_gradient_loss(log_prob, returns.normalise(advantage, valid), valid)
-        return policy_loss + value_loss - entropy_bonus * entropy, entropy
+        bonus = 0.0 if entropy_bonus is None else entropy_bonus * entropy
+        return policy_loss + value_loss - bonus, entropy
 
     def act(params: ReinforceParams, key: Array, observation: Any) -> Array:
         del key

@@ -1,0 +1,381 @@
+"""Action choice: what is available is chosen with the probability that is claimed, and nothing else ever is."""
+
+from itertools import product
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from rljax import noise, policies
+from rljax.policies import angle_policy, bernoulli, categorical, epsilon_greedy, greedy
+
+in_both_precisions = pytest.mark.usefixtures("precision")
+DRAWS = 100_000
+INF = float("inf")
+
+
+def keys(number=DRAWS, seed=0):
+    return jax.random.split(noise.fused(jax.random.key(seed)), number)
+
+
+def softmax(logits, mask=None):
+    """Probabilities in float64."""
+    logits = np.asarray(logits, np.float64)
+    mask = np.ones(logits.shape, bool) if mask is None else np.asarray(mask)
+    weights = np.exp(np.where(mask, logits, -INF) - np.max(logits[mask]))
+    return weights / weights.sum()
+
+
+def softmax_of_one(logit, mask=(True, True)):
+    """The two probabilities of a Bernoulli policy: its logit against zero."""
+    return softmax([0.0, logit], np.array(mask))
+
+
+def assert_law(actions, probabilities):
+    """Chi-square within five sigmas, and nothing that is impossible."""
+    counts, p = np.bincount(np.asarray(actions), minlength=len(probabilities)), np.asarray(probabilities)
+    assert counts.size == p.size
+    assert not counts[p == 0].any()
+    if (p > 0).sum() > 1:
+        expected = counts.sum() * p[p > 0]
+        assert stats.chisquare(counts[p > 0], expected).pvalue > 2 * stats.norm.sf(5)
+
+
+# Golden --------------------------------------------------------------------------------------------------------------
+
+
+@in_both_precisions
+@pytest.mark.parametrize(("angle", "action"), [(-0.1, 0), (-1e-6, 0), (0.0, 1), (0.1, 1)])
+def test_angle_policy_pushes_towards_the_lean(angle, action):
+    """The chapter: 0 if angle < 0 else 1, whatever the other three observations are."""
+    for others in ((-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)):
+        observation = jnp.array([others[0], others[1], angle, others[2]])
+        chex.assert_trees_all_equal(angle_policy(observation), jnp.int32(action))
+
+
+@in_both_precisions
+@pytest.mark.parametrize(
+    ("q", "mask", "action"),
+    [
+        ([1.0, 3.0, 2.0], None, 1),
+        ([1.0, 3.0, 2.0], [1, 0, 1], 2),
+        ([3.0, 1.0, 3.0], None, 0),  # the first of equals
+        ([3.0, 1.0, 1.0], [0, 1, 1], 1),
+        ([0.0, 0.0, 0.0], [0, 0, 1], 2),
+        ([-INF, -INF, -INF], None, 0),
+        ([-INF, -INF, -INF], [0, 1, 1], 1),
+        ([0.0, -INF, -INF], [0, 0, 1], 2),
+        ([1e30, -1e30, -2e30], [0, 1, 1], 1),
+        ([INF, -3e38, -2e38], [0, 1, 1], 2),
+        ([float("nan"), 1.0, 2.0], [0, 1, 1], 2),
+    ],
+)
+def test_greedy_is_the_first_of_the_best_available(q, mask, action):
+    mask = None if mask is None else jnp.array(mask, bool)
+    chex.assert_trees_all_equal(greedy(jnp.array(q), mask), jnp.int32(action))
+    chex.assert_trees_all_equal(categorical.mode(jnp.array(q), mask), jnp.int32(action))
+
+
+@in_both_precisions
+def test_bernoulli_mode_is_the_likelier_available_action():
+    for logit, action in ((2.0, 1), (-2.0, 0), (1e30, 1), (-1e30, 0), (0.0, 0)):
+        chex.assert_trees_all_equal(bernoulli.mode(jnp.asarray(logit)), jnp.int32(action))
+        for mask, only in (((True, True), action), ((True, False), 0), ((False, True), 1)):
+            chex.assert_trees_all_equal(bernoulli.mode(jnp.asarray(logit), jnp.array(mask)), jnp.int32(only))
+
+
+@in_both_precisions
+def test_entropies_by_hand():
+    log = np.log
+    close = lambda a, b: chex.assert_trees_all_close(np.float64(a), np.float64(b), atol=1e-6)
+    close(bernoulli.entropy(jnp.asarray(0.0)), log(2))
+    close(bernoulli.entropy(jnp.asarray(log(3.0))), 0.75 * log(4 / 3) + 0.25 * log(4))
+    close(bernoulli.entropy(jnp.asarray(-log(3.0))), 0.75 * log(4 / 3) + 0.25 * log(4))
+    close(bernoulli.entropy(jnp.asarray(0.0), jnp.array([True, False])), 0)
+    close(categorical.entropy(jnp.zeros(4)), log(4))
+    close(categorical.entropy(jnp.log(jnp.array([0.5, 0.25, 0.25]))), 1.5 * log(2))
+    close(categorical.entropy(jnp.zeros(4), jnp.array([True, False, True, False])), log(2))
+    close(categorical.entropy(jnp.zeros(4), jnp.array([False, False, True, False])), 0)
+
+
+@in_both_precisions
+def test_log_probabilities_by_hand():
+    log = np.log
+    close = lambda a, b: chex.assert_trees_all_close(np.asarray(a, np.float64), np.asarray(b, np.float64), atol=1e-6)
+    for action, p in ((0, 0.25), (1, 0.75)):
+        close(bernoulli.log_prob(jnp.asarray(log(3.0)), jnp.int32(action)), log(p))
+        close(jax.grad(bernoulli.log_prob)(jnp.asarray(log(3.0)), jnp.int32(action)), action - 0.75)
+    logits = jnp.log(jnp.array([0.5, 0.25, 0.25])) + 7
+    close(categorical.log_prob(logits, jnp.int32(1)), log(0.25))
+    close(jax.grad(categorical.log_prob)(logits, jnp.int32(1)), [-0.5, 0.75, -0.25])
+    mask = jnp.array([True, True, False])
+    close(categorical.log_prob(logits, jnp.int32(1), mask), log(1 / 3))
+    close(jax.grad(categorical.log_prob)(logits, jnp.int32(1), mask), [-2 / 3, 2 / 3, 0])
+    only = jnp.array([False, True])
+    close(bernoulli.log_prob(jnp.asarray(-5.0), jnp.int32(1), only), 0)
+    close(jax.grad(bernoulli.log_prob)(jnp.asarray(-5.0), jnp.int32(1), only), 0)
+
+
+# Statistical ----------------------------------------------------------------------------------------------------------
+
+
+@in_both_precisions
+@pytest.mark.parametrize("logit", [0.0, 1.2, -4.0, 30.0])
+def test_bernoulli_samples_its_law(logit):
+    actions = jax.vmap(bernoulli.sample, (0, None))(keys(), jnp.asarray(logit, float))
+    chex.assert_type(actions, jnp.int32)
+    p = softmax_of_one(logit)
+    assert_law(actions, np.where(p < 1e-9, 0, p))
+
+
+@in_both_precisions
+@pytest.mark.parametrize("mask", [None, (True, True, False, True, True)])
+def test_categorical_samples_its_law(mask):
+    logits = [0.0, 1.0, 3.0, -INF, -2.0]
+    mask = None if mask is None else np.array(mask)
+    actions = jax.vmap(categorical.sample, (0, None, None))(keys(), jnp.array(logits, float), mask)
+    chex.assert_type(actions, jnp.int32)
+    assert_law(actions, softmax(logits, mask))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("mask", [(True, True, True, True), (True, False, True, True), (False, False, True, False)])
+def test_epsilon_greedy_samples_its_law(epsilon, mask):
+    """epsilon / |available| for each available action, and the rest for the greedy one; 0 is greedy, 1 is uniform."""
+    q, mask = np.array([0.0, 9.0, 2.0, 1.0], np.float32), np.array(mask)
+    actions = epsilon_draws(keys(), q, np.float32(epsilon), mask)
+    chex.assert_type(actions, jnp.int32)
+    best = np.arange(4) == np.where(mask, q, -1).argmax()
+    assert_law(actions, epsilon * mask / mask.sum() + (1 - epsilon) * best)
+
+
+epsilon_draws = jax.jit(jax.vmap(epsilon_greedy, (0, None, None, None)))
+
+
+@pytest.fixture(scope="module")
+def anything():
+    """Logits of any size, some of them -inf, under masks that leave at least one action."""
+    rng = np.random.default_rng(0)
+    pool = np.array([0, 1, -1, 1e30, -1e30, 3e38, -3e38, -INF, 20, -20, 1e-30], np.float32)
+    logits = rng.choice(pool, (DRAWS, 5)) + rng.normal(size=(DRAWS, 5)).astype(np.float32)
+    mask = rng.random((DRAWS, 5)) < 0.5
+    mask[np.arange(DRAWS), rng.integers(5, size=DRAWS)] = True
+    return logits, mask
+
+
+def test_a_masked_action_is_never_chosen_of_many(anything):
+    logits, mask = anything
+    choices = {
+        "categorical": jax.vmap(categorical.sample)(keys(), logits, mask),
+        "mode": jax.vmap(categorical.mode)(logits, mask),
+        "greedy": jax.vmap(greedy)(logits, mask),
+        **{f"epsilon {e}": jax.vmap(epsilon_greedy, (0, 0, None, 0))(keys(), logits, e, mask) for e in (0.0, 0.5, 1.0)},
+    }
+    for name, actions in choices.items():
+        assert mask[np.arange(DRAWS), actions].all(), name
+    assert not mask[np.arange(DRAWS), jax.vmap(greedy)(logits)].all(), "the masks forbid nothing"
+
+
+def test_a_masked_action_is_never_chosen_of_two(anything):
+    logits, mask = anything[0][:, 0], anything[1][:, :2].copy()
+    logits = np.nan_to_num(logits, neginf=-1e38)
+    mask[~mask.any(1), 0] = True
+    for actions in (jax.vmap(bernoulli.sample)(keys(), logits, mask), jax.vmap(bernoulli.mode)(logits, mask)):
+        assert mask[np.arange(DRAWS), actions].all()
+    assert not mask[np.arange(DRAWS), jax.vmap(bernoulli.mode)(logits)].all(), "the masks forbid nothing"
+
+
+def test_an_action_of_probability_zero_is_not_chosen_though_it_is_available():
+    logits = jnp.array([-INF, 0.0, -INF])
+    assert not (np.asarray(jax.vmap(categorical.sample, (0, None))(keys(1000), logits)) != 1).any()
+
+
+# Extremes -------------------------------------------------------------------------------------------------------------
+
+EXTREMES = (-1e38, -1e30, -40.0, 0.0, 3.0, 1e38)
+MASKS = [mask for mask in product([True, False], repeat=3) if any(mask)]
+
+
+@in_both_precisions
+def test_categorical_says_the_truth_about_extreme_logits_under_every_mask():
+    """Probabilities to rounding; log-probabilities, entropies and their gradients finite."""
+    cases = [(logits, mask) for logits in product(EXTREMES, repeat=3) for mask in MASKS]
+    logits, mask = jnp.array([c[0] for c in cases], float), np.array([c[1] for c in cases])
+
+    def of(logits, mask):
+        log_p = lambda x: jnp.stack([categorical.log_prob(x, jnp.int32(a), mask) for a in range(3)])
+        entropy = lambda x: categorical.entropy(x, mask)
+        return log_p(logits), entropy(logits), jax.jacrev(log_p)(logits), jax.grad(entropy)(logits)
+
+    log_p, entropy, slope, entropy_slope = jax.jit(jax.vmap(of))(logits, mask)
+    chex.assert_tree_all_finite((log_p, entropy, slope, entropy_slope))
+    expected = np.stack([softmax(*case) for case in cases])
+    chex.assert_trees_all_close(np.exp(np.asarray(log_p, np.float64)), expected, atol=1e-6)
+    terms = np.where(expected > 0, -expected * np.log(np.where(expected > 0, expected, 1)), 0)
+    chex.assert_trees_all_close(np.asarray(entropy, np.float64), terms.sum(1), atol=1e-6)
+    # d log p(a) / d logit(b) = [a = b] - p(b) wherever a is available at all
+    available = np.where(mask[:, :, None] & mask[:, None, :] & (expected[:, :, None] > 0), slope, 0)
+    rule = np.where(
+        mask[:, :, None] & mask[:, None, :] & (expected[:, :, None] > 0), np.eye(3) - expected[:, None, :], 0
+    )
+    chex.assert_trees_all_close(np.asarray(available, np.float64), rule, atol=1e-6)
+
+
+@in_both_precisions
+def test_bernoulli_says_the_truth_about_extreme_logits_under_every_mask():
+    cases = [
+        (logit, mask) for logit in (*EXTREMES, 40.0, 1e30) for mask in product([True, False], repeat=2) if any(mask)
+    ]
+    logits, mask = jnp.array([c[0] for c in cases], float), np.array([c[1] for c in cases])
+
+    def of(logit, mask):
+        log_p = lambda x: jnp.stack([bernoulli.log_prob(x, jnp.int32(a), mask) for a in range(2)])
+        entropy = lambda x: bernoulli.entropy(x, mask)
+        return log_p(logit), entropy(logit), jax.jacrev(log_p)(logit), jax.grad(entropy)(logit)
+
+    log_p, entropy, slope, entropy_slope = jax.jit(jax.vmap(of))(logits, mask)
+    chex.assert_tree_all_finite((log_p, entropy, slope, entropy_slope))
+    expected = np.stack([softmax_of_one(*case) for case in cases])
+    chex.assert_trees_all_close(np.exp(np.asarray(log_p, np.float64)), expected, atol=1e-6)
+    terms = np.where(expected > 0, -expected * np.log(np.where(expected > 0, expected, 1)), 0)
+    chex.assert_trees_all_close(np.asarray(entropy, np.float64), terms.sum(1), atol=1e-5)
+    rule = np.where(mask.all(1)[:, None], np.array([0, 1]) - expected[:, 1:], 0)
+    chex.assert_trees_all_close(np.asarray(slope, np.float64), rule, atol=1e-6)
+
+
+def test_a_logit_of_minus_infinity_is_an_action_of_probability_zero():
+    logits = jnp.array([-INF, 0.0, 0.0])
+    log_p = jnp.stack([categorical.log_prob(logits, jnp.int32(a)) for a in range(3)])
+    chex.assert_tree_all_finite((log_p, categorical.entropy(logits)))
+    chex.assert_trees_all_close(np.exp(log_p), np.array([0, 0.5, 0.5]), atol=1e-6)
+    chex.assert_trees_all_close(categorical.entropy(logits), jnp.log(2.0), atol=1e-6)
+    chex.assert_tree_all_finite(
+        jax.grad(lambda x: categorical.entropy(x) + categorical.log_prob(x, jnp.int32(1)))(logits)
+    )
+
+
+# Laws and transformations ---------------------------------------------------------------------------------------------
+
+
+def test_two_logits_of_which_one_is_zero_are_one_logit():
+    for logit in (-2.0, 0.0, 0.7):
+        pair, logit = jnp.array([0.0, logit]), jnp.asarray(logit)
+        for mask in (None, *(np.array(m) for m in ((True, True), (True, False), (False, True)))):
+            for action in np.flatnonzero([True, True] if mask is None else mask):
+                action = jnp.int32(action)
+                one, two = bernoulli.log_prob(logit, action, mask), categorical.log_prob(pair, action, mask)
+                chex.assert_trees_all_close(one, two, atol=1e-6)
+            chex.assert_trees_all_close(bernoulli.entropy(logit, mask), categorical.entropy(pair, mask), atol=1e-6)
+
+
+@pytest.mark.parametrize("distribution", [bernoulli, categorical], ids=["bernoulli", "categorical"])
+def test_a_policy_is_the_same_eager_jitted_vmapped_and_scanned_and_traced_once(distribution):
+    shape, actions = ((3,), 2) if distribution is bernoulli else ((3, 4), 4)
+    parameters = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    mask = np.ones((3, actions), bool)
+    mask[1, 0] = False
+
+    def everything(key, parameter, mask):
+        action = distribution.sample(key, parameter, mask)
+        measures = distribution.log_prob(parameter, action, mask), distribution.entropy(parameter, mask)
+        return action, distribution.mode(parameter, mask), *measures
+
+    chex.clear_trace_counter()
+    jitted = jax.jit(chex.assert_max_traces(everything, n=1))
+    cases = lambda: (keys(3), parameters, jnp.asarray(mask))
+    rows = lambda function: jax.tree.map(
+        lambda *x: jnp.stack(x), *(function(*row) for row in zip(*cases(), strict=True))
+    )
+    eager = rows(everything)
+    chex.assert_trees_all_close(rows(jitted), eager, rtol=1e-6, atol=1e-7)
+    chex.assert_trees_all_close(jax.vmap(everything)(*cases()), eager, rtol=1e-6, atol=1e-7)
+    scanned = jax.lax.scan(lambda carry, row: (carry, everything(*row)), None, cases())[1]
+    chex.assert_trees_all_close(scanned, eager, rtol=1e-6, atol=1e-7)
+
+
+@in_both_precisions
+def test_epsilon_may_be_traced():
+    """One program for all, be it a schedule's scalar, a sweep's axis or a Python number."""
+    chex.clear_trace_counter()
+    q = jnp.array([0.0, 1.0, 0.0])
+    act = jax.jit(chex.assert_max_traces(lambda key, epsilon: epsilon_greedy(key, q, epsilon), n=1))
+    epsilons = jnp.linspace(0, 1, 5, dtype=q.dtype)
+    alone = np.array([[int(act(jax.random.key(i), epsilon)) for epsilon in epsilons] for i in range(20)])
+    swept = [jax.vmap(epsilon_greedy, (None, None, 0))(jax.random.key(i), q, epsilons) for i in range(20)]
+    chex.assert_trees_all_equal(alone, np.array(swept))
+    assert (alone[:, 0] == 1).all()
+    assert (alone[:, -1] != 1).any()
+
+
+def test_other_keys_choose_other_actions_and_the_same_key_the_same():
+    for draw in (
+        lambda key: categorical.sample(key, jnp.zeros(1000)),
+        lambda key: epsilon_greedy(key, jnp.zeros(1000), 1.0),
+    ):
+        first, again, other = draw(jax.random.key(0)), draw(jax.random.key(0)), draw(jax.random.key(1))
+        assert first == again != other
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, 1.1, float("nan"), INF, np.float32(2)])
+def test_epsilon_outside_of_0_and_1_is_refused(epsilon):
+    with pytest.raises(ValueError, match=rf"epsilon is {epsilon:g}; expected a number in \[0, 1\]"):
+        epsilon_greedy(jax.random.key(0), jnp.zeros(2), epsilon)
+    with pytest.raises(TypeError, match=r"epsilon is '0\.1'; expected a number"):
+        epsilon_greedy(jax.random.key(0), jnp.zeros(2), "0.1")
+
+
+def test_batches_are_refused_and_sent_to_vmap():
+    batch, action = jnp.zeros((3, 4)), jnp.int32(0)
+    for name, call in {
+        "q": lambda: greedy(batch),
+        "logits": lambda: categorical.log_prob(batch, action),
+        "logit": lambda: bernoulli.log_prob(batch[0], action),
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name} has shape .* jax\.vmap"):
+            call()
+    for call in (
+        lambda: epsilon_greedy(jax.random.key(0), batch, 0.1),
+        lambda: categorical.sample(jax.random.key(0), batch),
+        lambda: categorical.entropy(batch),
+        lambda: bernoulli.sample(jax.random.key(0), batch[0]),
+        lambda: bernoulli.entropy(jnp.zeros(1)),
+    ):
+        with pytest.raises(ValueError, match=r"has shape .* jax\.vmap"):
+            call()
+
+
+def test_the_mode_of_a_batch_is_refused_too():
+    with pytest.raises(ValueError, match=r"logit has shape \(1,\).* jax\.vmap"):
+        bernoulli.mode(jnp.zeros(1))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda logits, mask: greedy(logits, mask),
+        lambda logits, mask: epsilon_greedy(jax.random.key(0), logits, 0.5, mask),
+        lambda logits, mask: categorical.sample(jax.random.key(0), logits, mask),
+        lambda logits, mask: categorical.log_prob(logits, jnp.int32(0), mask),
+        lambda logits, mask: categorical.entropy(logits, mask),
+        lambda logits, mask: bernoulli.sample(jax.random.key(0), logits[0], mask),
+        lambda logits, mask: bernoulli.mode(logits[0], mask),
+        lambda logits, mask: bernoulli.log_prob(logits[0], jnp.int32(0), mask),
+        lambda logits, mask: bernoulli.entropy(logits[0], mask),
+    ],
+)
+def test_a_mask_of_another_shape_is_refused(call):
+    for mask in (jnp.ones((3, 1), bool), jnp.ones(4, bool)):
+        with pytest.raises(ValueError, match=r"mask.* \((4,|3, 1)\)"):
+            call(jnp.zeros(3), mask)
+
+
+def test_the_module_says_what_a_distribution_is():
+    assert policies.Distribution._fields == ("sample", "mode", "log_prob", "entropy")
+    assert isinstance(bernoulli, policies.Distribution)
+    assert isinstance(categorical, policies.Distribution)

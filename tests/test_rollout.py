@@ -1,0 +1,570 @@
+"""Rollouts: what each transition says at the end of an episode, in three modes; nothing lost, nothing leaked."""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import chex
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from rljax import returns, rollout
+from rljax.envs import CartPole, CartPoleState, TimeLimit, TimeLimitState
+from rljax.structs import Step
+
+MODES = ("none", "same_step", "next_step")
+
+
+class Count(NamedTuple):
+    count: jax.Array  # [] int32
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Counter:
+    """Counts its steps and terminates at `end`. The reward tells the count and the action apart."""
+
+    end: int = 4
+
+    def reset(self, key):
+        return Count(jnp.int32(0)), self.observe(Count(jnp.int32(0)))
+
+    def observe(self, state):
+        return 10.0 * state.count.astype(jnp.float32)
+
+    def step(self, key, state, action):
+        after = Count(state.count + 1)
+        reward = (100 * state.count + action).astype(jnp.float32)
+        terminated = after.count >= self.end
+        return after, Step(self.observe(after), reward, terminated, jnp.zeros_like(terminated))
+
+
+COUNTER = TimeLimit(Counter(), 3)
+
+
+def next_number(key, observation):
+    """The count seen, plus one."""
+    return (observation / 10.0).astype(jnp.int32) + 1
+
+
+def counters():
+    """Three counters that start at 0, 2 and 1: their first episodes are truncated, terminated, and both at once."""
+    return rollout.Cursor(TimeLimitState(Count(jnp.int32([0, 2, 1])), jnp.zeros(3, jnp.int32)), jnp.zeros(3, bool))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def count_from(key, cursor, steps, mode):
+    return rollout.unroll(key, COUNTER, next_number, cursor, steps, autoreset=mode)
+
+
+def count(seed, steps, mode, cursor=None):
+    return count_from(jax.random.key(seed), cursor or counters(), steps, mode)
+
+
+# Twelve steps by hand. One line per counter.
+
+SOURCE = {
+    "none": ["0 1 2 3 3 3 3 3 3 3 3 3", "2 3 4 4 4 4 4 4 4 4 4 4", "1 2 3 4 4 4 4 4 4 4 4 4"],
+    "same_step": ["0 1 2 0 1 2 0 1 2 0 1 2", "2 3 0 1 2 0 1 2 0 1 2 0", "1 2 3 0 1 2 0 1 2 0 1 2"],
+    "next_step": ["0 1 2 3 0 1 2 3 0 1 2 3", "2 3 4 0 1 2 3 0 1 2 3 0", "1 2 3 4 0 1 2 3 0 1 2 3"],
+}
+ARRIVAL = {
+    "none": ["1 2 3 3 3 3 3 3 3 3 3 3", "3 4 4 4 4 4 4 4 4 4 4 4", "2 3 4 4 4 4 4 4 4 4 4 4"],
+    "same_step": ["1 2 3 1 2 3 1 2 3 1 2 3", "3 4 1 2 3 1 2 3 1 2 3 1", "2 3 4 1 2 3 1 2 3 1 2 3"],
+    "next_step": ["1 2 3 3 1 2 3 3 1 2 3 3", "3 4 4 1 2 3 3 1 2 3 3 1", "2 3 4 4 1 2 3 3 1 2 3 3"],
+}
+CLOCK = {
+    "none": ["0 1 2 3 3 3 3 3 3 3 3 3", "0 1 2 2 2 2 2 2 2 2 2 2", "0 1 2 3 3 3 3 3 3 3 3 3"],
+    "same_step": ["0 1 2 0 1 2 0 1 2 0 1 2", "0 1 0 1 2 0 1 2 0 1 2 0", "0 1 2 0 1 2 0 1 2 0 1 2"],
+    "next_step": ["0 1 2 3 0 1 2 3 0 1 2 3", "0 1 2 0 1 2 3 0 1 2 3 0", "0 1 2 3 0 1 2 3 0 1 2 3"],
+}
+ARRIVAL_CLOCK = {
+    "none": ["1 2 3 3 3 3 3 3 3 3 3 3", "1 2 2 2 2 2 2 2 2 2 2 2", "1 2 3 3 3 3 3 3 3 3 3 3"],
+    "same_step": ["1 2 3 1 2 3 1 2 3 1 2 3", "1 2 1 2 3 1 2 3 1 2 3 1", "1 2 3 1 2 3 1 2 3 1 2 3"],
+    "next_step": ["1 2 3 3 1 2 3 3 1 2 3 3", "1 2 2 1 2 3 3 1 2 3 3 1", "1 2 3 3 1 2 3 3 1 2 3 3"],
+}
+TERMINATED = {
+    "none": ["0 0 0 0 0 0 0 0 0 0 0 0", "0 1 0 0 0 0 0 0 0 0 0 0", "0 0 1 0 0 0 0 0 0 0 0 0"],
+    "same_step": ["0 0 0 0 0 0 0 0 0 0 0 0", "0 1 0 0 0 0 0 0 0 0 0 0", "0 0 1 0 0 0 0 0 0 0 0 0"],
+    "next_step": ["0 0 0 0 0 0 0 0 0 0 0 0", "0 1 0 0 0 0 0 0 0 0 0 0", "0 0 1 0 0 0 0 0 0 0 0 0"],
+}
+TRUNCATED = {
+    "none": ["0 0 1 0 0 0 0 0 0 0 0 0", "0 0 0 0 0 0 0 0 0 0 0 0", "0 0 1 0 0 0 0 0 0 0 0 0"],
+    "same_step": ["0 0 1 0 0 1 0 0 1 0 0 1", "0 0 0 0 1 0 0 1 0 0 1 0", "0 0 1 0 0 1 0 0 1 0 0 1"],
+    "next_step": ["0 0 1 0 0 0 1 0 0 0 1 0", "0 0 0 0 0 1 0 0 0 1 0 0", "0 0 1 0 0 0 1 0 0 0 1 0"],
+}
+VALID = {
+    "none": ["1 1 1 0 0 0 0 0 0 0 0 0", "1 1 0 0 0 0 0 0 0 0 0 0", "1 1 1 0 0 0 0 0 0 0 0 0"],
+    "same_step": ["1 1 1 1 1 1 1 1 1 1 1 1"] * 3,
+    "next_step": ["1 1 1 0 1 1 1 0 1 1 1 0", "1 1 0 1 1 1 0 1 1 1 0 1", "1 1 1 0 1 1 1 0 1 1 1 0"],
+}
+REWARD = {  # 100 * count + action, the action being count + 1
+    "none": ["1 102 203 0 0 0 0 0 0 0 0 0", "203 304 0 0 0 0 0 0 0 0 0 0", "102 203 304 0 0 0 0 0 0 0 0 0"],
+    "same_step": [
+        "1 102 203 1 102 203 1 102 203 1 102 203",
+        "203 304 1 102 203 1 102 203 1 102 203 1",
+        "102 203 304 1 102 203 1 102 203 1 102 203",
+    ],
+    "next_step": [
+        "1 102 203 0 1 102 203 0 1 102 203 0",
+        "203 304 0 1 102 203 0 1 102 203 0 1",
+        "102 203 304 0 1 102 203 0 1 102 203 0",
+    ],
+}
+# Where the cursor stands after twelve steps: count, clock, over.
+AFTER = {
+    "none": ([3, 4, 4], [3, 2, 3], [True, True, True]),
+    "same_step": ([0, 1, 0], [0, 1, 0], [False, False, False]),
+    "next_step": ([0, 1, 0], [0, 1, 0], [False, False, False]),
+}
+
+
+def table(rows, dtype=np.int32):
+    """[12, 3], time-major."""
+    return np.array([row.split() for row in rows], dtype=np.int32).T.astype(dtype)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_field_by_hand(mode):
+    cursor, played = count(0, 12, mode)
+    expected = {
+        "observation": 10.0 * table(SOURCE[mode], np.float32),
+        "action": table(SOURCE[mode]) + 1,
+        "reward": table(REWARD[mode], np.float32),
+        "next_observation": 10.0 * table(ARRIVAL[mode], np.float32),
+        "terminated": table(TERMINATED[mode], bool),
+        "truncated": table(TRUNCATED[mode], bool),
+        "valid": table(VALID[mode], bool),
+        "state": TimeLimitState(Count(table(SOURCE[mode])), table(CLOCK[mode])),
+        "next_state": TimeLimitState(Count(table(ARRIVAL[mode])), table(ARRIVAL_CLOCK[mode])),
+    }
+    assert set(expected) == set(played._fields)
+    for name, value in expected.items():
+        chex.assert_trees_all_equal_shapes_and_dtypes(getattr(played, name), value)
+        for ours, theirs in zip(jax.tree.leaves(getattr(played, name)), jax.tree.leaves(value), strict=True):
+            np.testing.assert_array_equal(ours, theirs, err_msg=name)
+    counts, clock, over = AFTER[mode]
+    assert cursor.state.inner.count.tolist() == counts
+    assert cursor.state.elapsed.tolist() == clock
+    assert cursor.over.tolist() == over
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_last_observation_and_state_of_an_episode_are_true_ones(mode):
+    """Not those of the reset: what a value estimate may bootstrap from."""
+    _, played = count(0, 12, mode)
+    ended = np.asarray(played.terminated | played.truncated)
+    assert ended.sum() >= 3
+    assert set(np.asarray(played.next_state.inner.count)[ended]) == {3, 4}
+    np.testing.assert_array_equal(played.next_observation, 10.0 * np.asarray(played.next_state.inner.count))
+    assert (np.asarray(played.next_state.inner.count)[np.asarray(played.terminated)] == 4).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cut", [3, 9])
+def test_where_a_deterministic_run_is_cut_changes_nothing(mode, cut):
+    """The pending reset of "next_step" and the dead of "none" travel in the cursor."""
+    whole_cursor, whole = count(0, 12, mode)
+    cursor, first = count(1, cut, mode)
+    cursor, second = count(2, 12 - cut, mode, cursor)
+    chex.assert_trees_all_equal(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second), whole)
+    chex.assert_trees_all_equal(cursor, whole_cursor)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_without_any_compiler_the_same(mode):
+    compiled = count(0, 5, mode)
+    with jax.disable_jit():
+        eager = count(0, 5, mode)
+    chex.assert_trees_all_equal(compiled, eager)
+
+
+# CartPole under a random agent, with a clock
+
+LIMITED = TimeLimit(CartPole(), 17)
+T, N = 60, 8
+
+
+def coin(key, observation):
+    return jax.random.bernoulli(key).astype(jnp.int32)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def flip_from(key, cursor, steps, mode):
+    return rollout.unroll(key, LIMITED, coin, cursor, steps, autoreset=mode)
+
+
+def flip(seed, mode, steps=T, num_envs=N):
+    """(where it began, where it ended, what was played)"""
+    cursor = rollout.start(jax.random.key(seed), LIMITED, num_envs)
+    return cursor, *flip_from(jax.random.key(seed + 1000), cursor, steps, mode)
+
+
+def close(a, b):
+    """Equal up to how the compiler contracts a product and a sum."""
+    chex.assert_trees_all_close(a, b, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_episode_replays_step_by_step(mode):
+    began, ended_at, played = flip(0, mode)
+    chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[0], played.state), began.state)
+    state, valid = jax.tree.map(np.asarray, played.state), np.asarray(played.valid)
+    over = np.asarray(played.terminated | played.truncated)
+    assert played.terminated.sum() >= 4 and (played.truncated & ~played.terminated).sum() >= 4
+
+    # Every valid step is the environment's own.
+    again, step = jax.jit(jax.vmap(jax.vmap(LIMITED.step, (None, 0, 0)), (None, 0, 0)))(
+        jax.random.key(0), played.state, played.action
+    )
+    at = lambda tree, where: jax.tree.map(lambda leaf: np.asarray(leaf)[where], tree)
+    close(at(again, valid), at(played.next_state, valid))
+    chex.assert_trees_all_equal(at((step.reward, step.truncated), valid), at((played.reward, played.truncated), valid))
+    np.testing.assert_array_equal(played.terminated[valid], LIMITED.inner.terminal(played.next_state.inner)[valid])
+
+    # Observations are those of the recorded states.
+    np.testing.assert_array_equal(played.observation, np.stack(played.state.inner, axis=-1))
+    np.testing.assert_array_equal(played.next_observation, np.stack(played.next_state.inner, axis=-1))
+
+    # Within an episode, one step begins where the last one led; after its end, in a fresh state or nowhere at all.
+    later, before = jax.tree.map(lambda leaf: leaf[1:], state), at(played.next_state, np.s_[:-1])
+    goes_on = (valid & ~over)[:-1]
+    chex.assert_trees_all_equal(at(later, goes_on), at(before, goes_on))
+    resets = {"none": np.zeros((T, N), bool), "same_step": over, "next_step": ~valid}[mode]
+    fresh = at(later, resets[:-1])
+    assert (fresh.elapsed == 0).all() and all((np.abs(leaf) <= 0.05).all() for leaf in fresh.inner)
+    assert len(np.unique(fresh.inner.angle)) == resets[:-1].sum()
+    frozen = {"none": ~valid | over, "same_step": np.zeros((T, N), bool), "next_step": over}[mode][:-1]
+    chex.assert_trees_all_equal(at(later, frozen), at(before, frozen))
+    assert not np.asarray(played.reward)[~valid].any() and not over[~valid].any()
+
+    # The clock counts the steps of each episode, and the cursor is where the last step led.
+    starts = np.concatenate([np.ones((1, N), bool), resets[:-1]])
+    clock = np.arange(T)[:, None] - np.maximum.accumulate(np.where(starts, np.arange(T)[:, None], 0), axis=0)
+    np.testing.assert_array_equal(state.elapsed[valid], clock[valid])
+    last = jax.tree.map(lambda leaf: leaf[-1], played.next_state)
+    stays = ~resets[-1]
+    chex.assert_trees_all_equal(at(ended_at.state, stays), at(last, stays))
+
+
+def test_modes_agree_up_to_the_first_end():
+    (_, _, dead), (_, _, same), (_, _, later) = (flip(3, mode) for mode in MODES)
+    alive = np.asarray(dead.valid)
+    assert 0.1 < alive.mean() < 0.5
+    for other in (same, later):
+        for name in dead._fields:
+            close(*(jax.tree.map(lambda leaf: np.asarray(leaf)[alive], getattr(run, name)) for run in (dead, other)))
+
+
+def test_same_key_same_bits_and_other_keys_other_bits():
+    one, same, other = (flip(seed, "same_step")[2] for seed in (7, 7, 8))
+    chex.assert_trees_all_equal(one, same)
+    assert not np.array_equal(one.action, other.action) and not np.array_equal(one.reward, other.observation[..., 0])
+    cursor = flip(7, "same_step")[0]
+    again = flip_from(jax.random.key(1), cursor, T, "same_step")[1]
+    np.testing.assert_array_equal(again.observation[0], one.observation[0])  # from the same start ...
+    assert not np.array_equal(again.action, one.action)  # ... another way
+
+
+def test_lanes_and_steps_differ():
+    _, _, played = flip(9, "same_step")
+    lanes = {tuple(lane) for lane in np.asarray(played.action).T.tolist()}
+    assert len(lanes) == N
+    assert len(np.unique(played.observation[0, :, 2])) == N
+    assert len({tuple(row) for row in np.asarray(played.action).tolist()}) > T / 2
+
+
+def test_a_shorter_or_narrower_rollout_is_a_part_of_a_longer_or_wider_one():
+    """Noise is a function of key, step and lane alone; so the stages in which steps are recorded leave no trace."""
+    _, _, whole = flip(4, "next_step")
+    for steps, lanes in ((37, N), (T, 3)):
+        _, _, part = flip(4, "next_step", steps, lanes)
+        close(part, jax.tree.map(lambda leaf, steps=steps, lanes=lanes: leaf[:steps, :lanes], whole))
+        np.testing.assert_array_equal(part.action, whole.action[:steps, :lanes])
+
+
+def test_jit_is_eager():
+    cursor = rollout.start(jax.random.key(0), LIMITED, N)
+    compiled = flip_from(jax.random.key(5), cursor, T, "next_step")
+    eager = rollout.unroll(jax.random.key(5), LIMITED, coin, cursor, T, autoreset="next_step")
+    close(compiled, eager)
+    np.testing.assert_array_equal(compiled[1].action, eager[1].action)
+
+
+def test_one_trace_for_all_keys_and_cursors():
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def play(key, cursor):
+        return rollout.unroll(key, LIMITED, coin, cursor, 3, autoreset="next_step")
+
+    cursor = rollout.start(jax.random.key(0), LIMITED, 2)
+    for seed in range(3):
+        cursor, played = play(jax.random.key(seed), cursor)
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves((cursor, played)))
+
+
+class Draws(NamedTuple):
+    of_reset: jax.Array  # [] uint32
+    of_step: jax.Array  # [] uint32
+
+
+class Dice:
+    """Writes down what it draws."""
+
+    def reset(self, key):
+        state = Draws(jax.random.bits(key), jnp.uint32(0))
+        return state, state
+
+    def observe(self, state):
+        return state
+
+    def step(self, key, state, action):
+        state = state._replace(of_step=jax.random.bits(key))
+        over = jnp.bool_(False)
+        return state, Step(state, jnp.float32(0.0), over, over)
+
+
+@pytest.mark.parametrize("mode", ["same_step", "next_step"])
+def test_no_draw_is_made_twice(mode):
+    """Policy, physics and reset, at every step of every environment: all from streams of their own."""
+    env, policy = TimeLimit(Dice(), 2), lambda key, observation: jax.random.bits(key)
+    cursor = rollout.start(jax.random.key(0), env, 16)
+    _, played = rollout.unroll(jax.random.key(1), env, policy, cursor, 30, autoreset=mode)
+    steps = np.asarray(played.next_state.inner.of_step)[np.asarray(played.valid)]
+    starts = np.asarray(played.state.inner.of_reset)[np.asarray(played.state.elapsed) == 0]
+    draws = np.concatenate([np.asarray(played.action).ravel(), steps, starts])
+    assert len(draws) > 900 and len(np.unique(draws)) == len(draws)
+
+
+@settings(deadline=None, max_examples=25)
+@given(lane=st.integers(0, N - 1), angle=st.sampled_from([-0.2, -0.01, 0.0, 0.1, 0.19]), mode=st.sampled_from(MODES))
+def test_environments_do_not_touch_each_other(lane, angle, mode):
+    cursor = rollout.start(jax.random.key(2), LIMITED, N)
+    inner = cursor.state.inner
+    moved = cursor._replace(state=cursor.state._replace(inner=inner._replace(angle=inner.angle.at[lane].set(angle))))
+    (_, one), (_, other) = (flip_from(jax.random.key(3), c, T, mode) for c in (cursor, moved))
+    rest = lambda played: jax.tree.map(lambda leaf: np.delete(np.asarray(leaf), lane, axis=1), played)
+    chex.assert_trees_all_equal(rest(one), rest(other))
+    assert not np.array_equal(one.observation[:, lane], other.observation[:, lane])
+
+
+# The dead do not poison the living
+
+
+class Squares:
+    """x -> a x^2, over beyond 100. Left running it would overflow within eight steps."""
+
+    def __init__(self, a):
+        self.a = a
+
+    def reset(self, key):
+        return jnp.float32(2.0), jnp.float32(2.0)
+
+    def observe(self, state):
+        return state
+
+    def step(self, key, state, action):
+        after = self.a * jnp.square(state)
+        return after, Step(after, -after, after > 100.0, jnp.bool_(False))
+
+
+@pytest.mark.parametrize("masked", ["by the rollout", "by the caller"])
+def test_gradient_of_what_was_lived_is_finite(masked):
+    def total(a):
+        cursor = rollout.Cursor(jnp.float32([2.0]), jnp.zeros(1, bool))
+        policy = lambda key, observation: jnp.int32(0)
+        _, played = rollout.unroll(jax.random.key(0), Squares(a), policy, cursor, 20, autoreset="none")
+        chex.assert_tree_all_finite(jax.lax.stop_gradient(played.next_state)) if not isinstance(a, jax.core.Tracer) else None
+        return played.reward.sum() if masked == "by the rollout" else -jnp.where(played.valid, played.next_state, 0.0).sum()
+
+    # x_1 = 4 a, x_2 = 16 a^3, x_3 = 256 a^7, and there it ends.
+    assert float(total(jnp.float32(1.0))) == -(4 + 16 + 256)
+    assert float(jax.jit(jax.grad(total))(jnp.float32(1.0))) == -(4 + 3 * 16 + 7 * 256)
+
+
+# Whole episodes
+
+
+def lean(key, observation):
+    """Towards the side that the pole leans to: 24 to 63 steps."""
+    return (observation[2] > 0.0).astype(jnp.int32)
+
+
+def episodes_against_unroll(env, limit, many=16):
+    played = jax.jit(lambda key: rollout.episodes(key, env, lean, many, limit))(jax.random.key(0))
+    key_start, key_play = jax.random.split(jax.random.key(0))
+
+    @jax.jit
+    def unrolled(key_start, key_play):
+        cursor = rollout.start(key_start, env, many)
+        return rollout.unroll(key_play, env, lean, cursor, limit, autoreset="none")[1]
+
+    whole = unrolled(key_start, key_play)
+    np.testing.assert_array_equal(played.lengths, whole.valid.sum(axis=0))
+    np.testing.assert_array_equal(played.returns, whole.reward.sum(axis=0))
+    assert played.lengths.dtype == jnp.int32 and played.returns.dtype == jnp.result_type(float)
+    return played
+
+
+def test_episodes_are_unrolls_that_record_nothing(precision):
+    played = episodes_against_unroll(CartPole(sutton_barto_reward=True), 70)
+    assert len(np.unique(played.lengths)) > 4 and set(played.returns.tolist()) == {-1.0}
+
+
+def test_episodes_end_at_the_environments_own_limit():
+    played = episodes_against_unroll(TimeLimit(CartPole(), 40), 70)
+    assert played.lengths.max() == 40 and played.lengths.min() < 40
+
+
+def test_episodes_stop_at_max_steps_and_count_it():
+    forever = lambda key, observation: jnp.int32(0)
+    never = Counter(end=10_000_000)
+    played = rollout.episodes(jax.random.key(0), never, forever, 3, 7)
+    assert played.lengths.tolist() == [7, 7, 7]
+    assert played.returns.tolist() == [sum(100.0 * n for n in range(7))] * 3
+    played = rollout.episodes(jax.random.key(0), Counter(end=5), forever, 2, 7)
+    assert played.lengths.tolist() == [5, 5]
+
+
+def test_episodes_max_steps_is_traced():
+    chex.clear_trace_counter()
+    env, still = Counter(end=6), lambda key, observation: jnp.int32(0)
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def lengths(max_steps):
+        return rollout.episodes(jax.random.key(0), env, still, 2, max_steps).lengths
+
+    assert [lengths(jnp.int32(limit)).tolist() for limit in (2, 5, 9)] == [[2, 2], [5, 5], [6, 6]]
+
+
+def test_episodes_of_a_random_agent_have_the_law_of_gymnasiums():
+    """Lengths of 2000 episodes here and there: Kolmogorov-Smirnov at one in 10^5."""
+    ours = jax.jit(lambda key: rollout.episodes(key, CartPole(), coin, 2000, 500))(jax.random.key(0)).lengths
+    env, random, theirs = gymnasium.make("CartPole-v1").unwrapped, np.random.default_rng(0), []
+    env.reset(seed=0)
+    for _ in range(2000):
+        env.reset()
+        steps = 1
+        while not env.step(random.integers(2))[2]:
+            steps += 1
+        theirs.append(steps)
+    assert stats.ks_2samp(np.asarray(ours), theirs).pvalue > 1e-5
+
+
+# Nothing leaks over the end of an episode
+
+GAMMA, LAMBDA = 0.9, 0.8
+
+
+@functools.cache
+def stream():
+    """One long row of each quantity, [T, N] float32, from a real rollout; values are those of some critic."""
+    _, _, played = flip(11, "same_step")
+    critic = lambda observation: np.sin(np.asarray(observation) @ np.float32([3.0, 1.0, 20.0, 2.0])) + np.float32(2.0)
+    terminated, truncated = np.asarray(played.terminated), np.asarray(played.truncated)
+    assert (terminated & ~truncated).any() and (truncated & ~terminated).any()
+    return np.asarray(played.reward), terminated, truncated, critic(played.observation), critic(played.next_observation)
+
+
+@jax.jit
+def estimates(r_t, terminated, truncated, v_tm1, v_t):
+    """What learners compute: [5, T]."""
+    discount_t, lambda_t = GAMMA * (1.0 - terminated), LAMBDA * (1.0 - truncated)
+    rows = []
+    for parallel in (False, True):
+        rows += [
+            returns.discounted_returns(r_t, GAMMA * (1.0 - jnp.maximum(terminated, truncated)), parallel=parallel),
+            returns.lambda_returns(r_t, discount_t, v_t, lambda_t, parallel=parallel),
+            returns.gae(r_t, discount_t, v_tm1, v_t, lambda_t, parallel=parallel),
+        ]
+    return jnp.stack([*rows, returns.n_step_returns(r_t, discount_t, v_t, 3, lambda_t=1.0 - truncated)])
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    lane=st.integers(0, N - 1),
+    which=st.integers(0, 10),
+    later=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+    size=st.sampled_from([1.0, 1e3, 1e6]),
+)
+def test_nothing_leaks_over_the_end_of_an_episode(lane, which, later, seed, size):
+    """Change every reward, value and end on one side of a boundary: on the other side, not one bit changes."""
+    row = [column[:, lane].astype(np.float32) for column in stream()]
+    ends = np.flatnonzero((row[1] + row[2])[:-1])
+    end = ends[which % len(ends)]
+    changed, kept = (slice(end + 1, None), slice(None, end + 1)) if later else (slice(None, end + 1), slice(end + 1, None))
+    random, other = np.random.default_rng(seed), [column.copy() for column in row]
+    for i, column in enumerate(other):
+        new = random.normal(size=T) * size if i not in (1, 2) else random.integers(0, 2, T)
+        column[changed] = new[changed]
+    if not later:  # the boundary itself stays one, of either kind
+        kinds = np.float32([(1, 0), (0, 1), (1, 1)])
+        other[1][end], other[2][end] = kinds[random.integers(3)]
+    before, after = (np.asarray(estimates(*rows)) for rows in (row, other))
+    np.testing.assert_array_equal(after[:, kept], before[:, kept])
+    assert (after[:, changed] != before[:, changed]).any(axis=1).all()
+
+
+def test_estimates_of_a_stream_are_those_of_its_episodes_alone():
+    """Against a loop in float64 over each episode: what is terminated is worth nothing, what is truncated its value."""
+    for lane in range(N):
+        r, terminated, truncated, v_tm1, v_t = (column[:, lane].astype(np.float64) for column in stream())
+        monte_carlo, mixed, advantage, _, _, _, three = np.asarray(estimates(*(np.float32(x) for x in (r, terminated, truncated, v_tm1, v_t))))
+        bounds = [0, *(np.flatnonzero(terminated + truncated) + 1), T]
+        for low, high in zip(bounds, bounds[1:], strict=False):
+            future, g = 0.0, None
+            for t in reversed(range(low, high)):
+                future = r[t] + GAMMA * future
+                successor = v_t[t] if g is None else (1 - LAMBDA) * v_t[t] + LAMBDA * g
+                g = r[t] + GAMMA * (1 - terminated[t]) * successor
+                last = min(t + 2, high - 1)
+                n_step = sum(GAMMA ** (s - t) * r[s] for s in range(t, last + 1))
+                n_step += GAMMA ** (last + 1 - t) * (1 - terminated[last]) * v_t[last]
+                found = [monte_carlo[t], mixed[t], advantage[t] + v_tm1[t], three[t]]
+                np.testing.assert_allclose(found, [future, g, g, n_step], rtol=0, atol=2e-5)
+
+
+# Refusals
+
+START = rollout.Cursor(CartPoleState(*jnp.zeros((4, 2))), jnp.zeros(2, bool))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda k: rollout.unroll(k, CartPole(), coin, START, 3, autoreset="always"), ValueError, "autoreset is 'always'; expected one of 'none', 'same_step', 'next_step'"),
+        (lambda k: rollout.unroll(k, CartPole(), coin, START, 3, autoreset=None), ValueError, "autoreset is None"),
+        (lambda k: rollout.unroll(k, CartPole(), coin, START, 0), ValueError, "num_steps is 0; expected a whole number"),
+        (lambda k: rollout.unroll(k, CartPole(), coin, START, 2.0), TypeError, "num_steps is 2.0; expected a whole number"),
+        (lambda k: rollout.start(k, CartPole(), 0), ValueError, "num_envs is 0; expected a whole number"),
+        (lambda k: rollout.start(k, CartPole(), 1.5), TypeError, "num_envs is 1.5; expected a whole number"),
+        (lambda k: rollout.episodes(k, CartPole(), coin, 0, 10), ValueError, "is 0; expected a whole number"),
+        (lambda k: rollout.episodes(k, CartPole(), coin, 2, 0), ValueError, "max_steps is 0; expected"),
+    ],
+)
+def test_bad_sizes_and_modes_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda k: rollout.start(k, CartPole(), 2),
+        lambda k: rollout.unroll(k, CartPole(), coin, START, 3),
+        lambda k: rollout.episodes(k, CartPole(), coin, 2, 10),
+    ],
+)
+def test_raw_keys_are_refused(call):
+    with pytest.raises(TypeError, match=r"typed kind that jax\.random\.key\(seed\) makes"):
+        call(jax.random.PRNGKey(0))

@@ -1,0 +1,112 @@
+"""TimeLimit: a clock around any environment, as a pytree, to the step."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import rollout
+from rljax.envs import CartPole, CartPoleState, TimeLimit, TimeLimitState
+
+RIGHT, KEY = jnp.int32(1), lambda: jax.random.key(0)
+
+
+def ends(env, steps):
+    """(terminated, truncated) of each of `steps` pushes to the right from rest, resets apart."""
+    state = rest(env)
+    found = []
+    for _ in range(steps):
+        state, step = env.step(KEY(), state, RIGHT)
+        found.append((bool(step.terminated), bool(step.truncated)))
+    return found
+
+
+def rest(env):
+    if isinstance(env, TimeLimit):
+        return TimeLimitState(rest(env.inner), jnp.int32(0))
+    return CartPoleState(*jnp.zeros(4))
+
+
+def test_truncates_on_step_max_steps_and_never_before():
+    """From rest, pushes to the right fell the pole on step 9."""
+    assert ends(CartPole(), 12) == [(False, False)] * 8 + [(True, False)] * 4
+    for limit in (1, 4, 8):
+        assert ends(TimeLimit(CartPole(), limit), limit) == [(False, False)] * (limit - 1) + [(False, True)]
+    assert ends(TimeLimit(CartPole(), 9), 9)[-2:] == [(False, False), (True, True)]
+    assert ends(TimeLimit(CartPole(), 10), 10)[-2:] == [(True, False), (True, True)]
+
+
+def test_stays_truncated_beyond_the_limit():
+    assert [truncated for _, truncated in ends(TimeLimit(CartPole(), 2), 5)] == [False, True, True, True, True]
+
+
+def test_everything_else_is_the_wrapped_environments(precision):
+    inner = CartPole(gravity=3.0, sutton_barto_reward=True)
+    env = TimeLimit(inner, 5)
+    assert env.observation_space == inner.observation_space and env.action_space == inner.action_space
+    (state, observation), (bare, seen) = env.reset(KEY()), inner.reset(KEY())
+    chex.assert_trees_all_equal((state.inner, observation), (bare, seen))
+    assert state.elapsed.dtype == jnp.int32 and int(state.elapsed) == 0
+    for t in range(1, 8):
+        state, step = env.step(KEY(), state, RIGHT)
+        bare, inner_step = inner.step(KEY(), bare, RIGHT)
+        chex.assert_trees_all_equal(state.inner, bare)
+        chex.assert_trees_all_equal(step._replace(truncated=inner_step.truncated), inner_step)
+        chex.assert_trees_all_equal(env.observe(state), inner.observe(bare))
+        assert state.elapsed.dtype == jnp.int32 and int(state.elapsed) == t
+
+
+def test_a_time_limit_within_a_time_limit():
+    for outer, inner in ((3, 6), (6, 3)):
+        env = TimeLimit(TimeLimit(CartPole(), inner), outer)
+        assert [truncated for _, truncated in ends(env, 3)] == [False, False, True]
+
+
+def test_is_an_immutable_pytree():
+    env = TimeLimit(CartPole(), 7)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        env.max_steps = 8
+    leaves, structure = jax.tree.flatten(env)
+    assert 7 in leaves and len(leaves) == 10
+    assert jax.tree.unflatten(structure, leaves) == env
+    chex.clear_trace_counter()
+
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def truncated(env, elapsed):
+        return env.step(KEY(), TimeLimitState(rest(env.inner), elapsed), RIGHT)[1].truncated
+
+    assert [bool(truncated(TimeLimit(CartPole(), limit), jnp.int32(4))) for limit in (4, 5, 6)] == [True, True, False]
+
+
+def test_max_steps_is_vmapped(precision):
+    limits = jnp.array([1, 3, 8, 30], jnp.int32)
+
+    def length(max_steps):
+        env = TimeLimit(CartPole(), max_steps)
+        cursor = rollout.Cursor(jax.tree.map(lambda leaf: leaf[None], rest(env)), jnp.zeros(1, bool))
+        played = rollout.unroll(KEY(), env, lambda key, observation: RIGHT, cursor, 20, autoreset="none")[1]
+        return played.valid.sum(), played.truncated.any(), played.terminated.any()
+
+    lengths, truncated, terminated = jax.jit(jax.vmap(length))(limits)
+    assert lengths.tolist() == [1, 3, 8, 9]
+    assert truncated.tolist() == [True, True, True, False]
+    assert terminated.tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "error"),
+    [(0, ValueError), (-1, ValueError), (2.5, TypeError), (float("nan"), TypeError), (True, TypeError)],
+)
+def test_bad_limits_are_refused(max_steps, error):
+    with pytest.raises(error, match=r"^max_steps is .*; expected a whole number"):
+        TimeLimit(CartPole(), max_steps)
+
+
+def test_a_numpy_limit_is_checked_as_a_python_one():
+    assert ends(TimeLimit(CartPole(), np.int64(2)), 2)[-1] == (False, True)
+    with pytest.raises(ValueError, match="max_steps is 0"):
+        TimeLimit(CartPole(), np.int64(0))
