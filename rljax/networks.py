@@ -3,7 +3,7 @@
     params = network.init(key)
     output = network.apply(params, observation)        one observation; batches are the caller's `vmap`
 
-The only file that knows flax. Weights start Glorot-uniform and biases at zero, as in Keras and so in the chapter.
+Weights start Glorot-uniform and biases at zero, as in Keras and so in the chapter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -27,6 +26,22 @@ class Network(NamedTuple):
 
     init: Callable[[Array], Any]  # key -> params
     apply: Callable[[Any, Array], Array]  # (params, observation) -> output
+
+
+def from_flax(module: Any, observation: Any) -> Network:
+    """A Flax (linen) module as a `Network`; an nnx module takes five lines more, see tests/test_networks.py.
+
+    Args:
+      module: with `init(key, observation)` and `apply(variables, observation)`.
+      observation: one example.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> network = from_flax(nn.Sequential([nn.Dense(8), nn.tanh, nn.Dense(2)]), jnp.zeros(4))
+      >>> network.apply(network.init(jax.random.key(0)), jnp.zeros(4)).shape
+      (2,)
+    """
+    return Network(lambda key: module.init(key, observation), module.apply)
 
 
 def elu(x: Array) -> Array:
@@ -70,7 +85,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Net
 
     def init(key: Array) -> Any:
         keys = jax.random.split(key, len(shapes))
-        glorot = nn.initializers.glorot_uniform()
+        glorot = jax.nn.initializers.glorot_uniform()
         return [
             {"kernel": glorot(k, shape), "bias": jnp.zeros(shape[1])} for k, shape in zip(keys, shapes, strict=True)
         ]

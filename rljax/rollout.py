@@ -72,7 +72,7 @@ def unroll(
 
     def body(carry: tuple[Array, Cursor], _: None) -> tuple[tuple[Array, Cursor], _Record]:
         t, cursor = carry
-        cursor, record = _step(t, lanes, env, policy, cursor, autoreset)
+        cursor, record = _steps(t, lanes, env, policy, cursor, autoreset)
         return (t + 1, cursor), record
 
     # The clock rides in the carry: read from `xs` it would cost one more kernel a step. A few environments are recorded
@@ -125,7 +125,7 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
 
     def body(carry: tuple[Array, Cursor, Episodes]) -> tuple[Array, Cursor, Episodes]:
         t, cursor, played = carry
-        cursor, record = _step(t, lanes, env, policy, cursor, "none")
+        cursor, record = _steps(t, lanes, env, policy, cursor, "none")
         lengths = played.lengths + record.valid.astype(jnp.int32)
         return t + 1, cursor, Episodes(played.returns + record.reward.astype(played.returns.dtype), lengths)
 
@@ -147,16 +147,16 @@ class _Record(NamedTuple):
 
 
 def _step(
-    t: Array, lanes: Array, env: Environment, policy: Policy, cursor: Cursor, autoreset: AutoReset
+    t: Array, lane: Array, env: Environment, policy: Policy, cursor: Cursor, autoreset: AutoReset
 ) -> tuple[Cursor, _Record]:
-    key_act, key_step, key_reset = (jax.vmap(jax.random.fold_in, (0, None))(lanes, 3 * t + role) for role in range(3))
-    action = jax.vmap(policy)(key_act, jax.vmap(env.observe)(cursor.state))
-    state, step = jax.vmap(env.step)(key_step, cursor.state, action)
-    _, reward, terminated, truncated = step
+    """One step of one environment. Batched by one `vmap` around all of it: in pieces, XLA would store what passes between."""
+    key_act, key_step, key_reset = (jax.random.fold_in(lane, 3 * t + role) for role in range(3))
+    action = policy(key_act, env.observe(cursor.state))
+    state, (_, reward, terminated, truncated) = env.step(key_step, cursor.state, action)
     idle = cursor.over  # never true under "same_step"
     if autoreset != "same_step":
         # A dead environment is frozen, not run on: its state would overflow and 0 * inf poison a masked gradient.
-        state = _where(idle, cursor.state, state)
+        state = _select(idle, cursor.state, state)
         reward = jnp.where(idle, jnp.zeros_like(reward), reward)
         terminated, truncated = terminated & ~idle, truncated & ~idle
     record = _Record(cursor.state, action, reward, state, terminated, truncated, ~idle)
@@ -164,15 +164,21 @@ def _step(
     if autoreset == "none":
         return Cursor(state, idle | ended), record
     due = ended if autoreset == "same_step" else idle
-    state = _where(due, jax.vmap(env.reset)(key_reset)[0], state)
-    return Cursor(state, cursor.over if autoreset == "same_step" else ended), record
+    state = _select(due, env.reset(key_reset)[0], state)
+    return Cursor(state, idle if autoreset == "same_step" else ended), record
+
+
+def _steps(
+    t: Array, lanes: Array, env: Environment, policy: Policy, cursor: Cursor, autoreset: AutoReset
+) -> tuple[Cursor, _Record]:
+    return jax.vmap(lambda lane, cursor: _step(t, lane, env, policy, cursor, autoreset))(lanes, cursor)
 
 
 def _lanes(key: Array, num_envs: int) -> Array:
+    """[N] keys, one for each environment."""
     checks.integer("num_envs", num_envs, 1)
     return jax.vmap(jax.random.fold_in, (None, 0))(noise.fused(key), jnp.arange(num_envs, dtype=jnp.uint32))
 
 
-def _where(condition: Array, yes: Any, no: Any) -> Any:
-    """Leaf-wise select; `condition` [N] is stretched over the trailing axes."""
-    return jax.tree.map(lambda y, n: jnp.where(condition.reshape(-1, *[1] * (n.ndim - 1)), y, n), yes, no)
+def _select(condition: Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda y, n: jnp.where(condition, y, n), yes, no)

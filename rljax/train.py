@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from rljax import checks, noise
+from rljax import checks
 from rljax.structs import Algorithm
 
 
@@ -89,7 +89,7 @@ class Diverged(ArithmeticError):
 
 def begin(algorithm: Algorithm, key: Array) -> Member:
     """A member before its first step."""
-    state = algorithm.init(jax.random.fold_in(noise.fused(key), 0))
+    state = algorithm.init(jax.random.fold_in(key, 0))
     zero = jnp.int32(0)
     score = jnp.asarray(-jnp.inf, jnp.result_type(float))
     return Member(state, zero, algorithm.parameters(state), score, zero, zero, jnp.bool_(False), zero)
@@ -107,7 +107,7 @@ def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tup
     Returns:
       The member, its metrics [eval_every] and its score [] (NaN where there is none).
     """
-    key_step, key_score = (jax.random.fold_in(noise.fused(key), stream) for stream in (1, 2))
+    key_step, key_score = (jax.random.fold_in(key, stream) for stream in (1, 2))
 
     def step(carry: tuple[Any, Array, Any, Array], _: None) -> tuple[tuple[Any, Array, Any, Array], dict[str, Array]]:
         state, t, last, fault = carry

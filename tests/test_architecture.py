@@ -75,7 +75,7 @@ def test_low_floors_know_jax_numpy_and_the_standard_library_alone() -> None:
             assert not outside, f"{path.name} imports {outside}"
 
 
-@pytest.mark.parametrize(("package", "rooms"), [("flax", {"networks"}), ("gymnasium", {"envs"}), ("optax", {"agents"})])
+@pytest.mark.parametrize(("package", "rooms"), [("gymnasium", {"envs"}), ("optax", {"agents"})])
 def test_sole_importers(package: str, rooms: set[str]) -> None:
     found = {room(path) for path in FILES if any(name.split(".")[0] == package for name in imports(path))}
     assert found <= rooms

@@ -222,6 +222,10 @@ def test_categorical_says_the_truth_about_extreme_logits_under_every_mask():
         mask[:, :, None] & mask[:, None, :] & (expected[:, :, None] > 0), np.eye(3) - expected[:, None, :], 0
     )
     chex.assert_trees_all_close(np.asarray(available, np.float64), rule, atol=1e-6)
+    # d H / d logit(b) = -p(b) (log p(b) + H)
+    log = np.log(np.where(expected > 0, expected, 1))
+    rule = -expected * (log + terms.sum(1)[:, None])
+    chex.assert_trees_all_close(np.asarray(entropy_slope, np.float64), rule, atol=1e-5)
 
 
 @in_both_precisions
@@ -242,8 +246,12 @@ def test_bernoulli_says_the_truth_about_extreme_logits_under_every_mask():
     chex.assert_trees_all_close(np.exp(np.asarray(log_p, np.float64)), expected, atol=1e-6)
     terms = np.where(expected > 0, -expected * np.log(np.where(expected > 0, expected, 1)), 0)
     chex.assert_trees_all_close(np.asarray(entropy, np.float64), terms.sum(1), atol=1e-5)
-    rule = np.where(mask.all(1)[:, None], np.array([0, 1]) - expected[:, 1:], 0)
+    # d log p(a) / d logit = a - p(1) and d H / d logit = -logit p(0) p(1), at zero too; under a mask there is no choice
+    both = mask.all(1)
+    rule = np.where(both[:, None], np.array([0, 1]) - expected[:, 1:], 0)
     chex.assert_trees_all_close(np.asarray(slope, np.float64), rule, atol=1e-6)
+    rule = np.where(both, -np.asarray(logits, np.float64) * expected[:, 0] * expected[:, 1], 0)
+    chex.assert_trees_all_close(np.asarray(entropy_slope, np.float64), rule, atol=1e-5)
 
 
 def test_a_logit_of_minus_infinity_is_an_action_of_probability_zero():

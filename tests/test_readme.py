@@ -35,7 +35,10 @@ def test_commands_and_their_options_exist(command: str) -> None:
             assert option in shown.stdout
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:envs|policies|networks|returns|losses|shaping|agents|train|runs)\.\w+)", README))))
+@pytest.mark.parametrize(
+    "name",
+    sorted(set(re.findall(r"`((?:envs|policies|networks|returns|losses|shaping|agents|train|runs)\.\w+)", README))),
+)
 def test_named_functions_exist(name: str) -> None:
     module, attribute = name.split(".")
     found = importlib.import_module(f"rljax.{module}")

@@ -1,0 +1,173 @@
+"""Refusals: each says what was given, what was expected and what to do; what is right passes without a word."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import checks
+
+
+def refuses(error, message, check, *args, **kwargs):
+    with pytest.raises(error) as caught:
+        check(*args, **kwargs)
+    assert re.fullmatch(message, str(caught.value)), str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 1, np.float32(0.5), np.array(0.5), jnp.asarray(0.25), np.int64(1)])
+def test_a_number_in_its_range_passes(value):
+    assert checks.real("gamma", value, 0, 1) is None
+
+
+def test_a_number_without_a_range_may_be_any_number():
+    for value in (-1e300, float("inf"), 0):
+        checks.real("x", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (1.5, (0, 1), r"gamma is 1\.5; expected a number in \[0, 1\]\."),
+        (-0.5, (0, 1), r"gamma is -0\.5; expected a number in \[0, 1\]\."),
+        (-1, (0,), r"gamma is -1; expected a number in \[0, inf\]\."),
+        (float("nan"), (0, 1), r"gamma is nan; expected a number in \[0, 1\]\."),
+        (jnp.asarray(2.5), (0, 1), r"gamma is 2\.5; expected a number in \[0, 1\]\."),
+        (np.float32(2.5), (0, 1), r"gamma is 2\.5; expected a number in \[0, 1\]\."),
+    ],
+)
+def test_a_number_outside_of_its_range_is_refused(value, bounds, message):
+    refuses(ValueError, message, checks.real, "gamma", value, *bounds)
+
+
+@pytest.mark.parametrize("value", [1.0000001, 1 + 1e-12])
+def test_a_number_just_outside_of_its_range_is_not_said_to_be_its_end(value):
+    """'gamma is 1; expected a number in [0, 1]' would send the reader to look for another mistake."""
+    refuses(
+        ValueError,
+        rf"gamma is {re.escape(repr(value))}; expected a number in \[0, 1\]\.",
+        checks.real,
+        "gamma",
+        value,
+        0,
+        1,
+    )
+
+
+def test_a_strict_lower_end_is_not_reached():
+    checks.real("learning_rate", 1e-30, 0, above=True)
+    refuses(
+        ValueError,
+        r"learning_rate is 0; expected a number in \(0, inf\]\.",
+        checks.real,
+        "learning_rate",
+        0,
+        0,
+        above=True,
+    )
+    checks.real("learning_rate", 0, 0)
+
+
+@pytest.mark.parametrize("value", [None, "0.5", True, [0.5], np.zeros(1), 1j])
+def test_what_is_not_a_number_is_refused_as_such(value):
+    refuses(TypeError, rf"gamma is {re.escape(repr(value))}; expected a number\.", checks.real, "gamma", value, 0, 1)
+
+
+def test_a_traced_number_passes():
+    """It carries no number yet; the run would be refused for what only the data can say."""
+    traced = lambda gamma: checks.real("gamma", gamma, 0, 1) or gamma
+    assert float(jax.jit(traced)(7.0)) == 7
+    jax.vmap(traced)(jnp.arange(3.0))
+    jax.grad(traced)(7.0)
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int32(3), np.int64(3)])
+def test_a_whole_number_that_is_large_enough_passes(value):
+    assert checks.integer("num_envs", value, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (0, ValueError, r"num_envs is 0; expected a whole number of at least 1\."),
+        (-3, ValueError, r"num_envs is -3; expected a whole number of at least 1\."),
+        (2.0, TypeError, r"num_envs is 2\.0; expected a whole number \(int\)\."),
+        (True, TypeError, r"num_envs is True; expected a whole number \(int\)\."),
+        ("2", TypeError, r"num_envs is '2'; expected a whole number \(int\)\."),
+        (None, TypeError, r"num_envs is None; expected a whole number \(int\)\."),
+    ],
+)
+def test_a_size_that_is_too_small_or_not_whole_is_refused(value, error, message):
+    refuses(error, message, checks.integer, "num_envs", value, 1)
+
+
+def test_a_traced_size_is_refused():
+    with pytest.raises(TypeError, match=r"num_envs is .*; expected a whole number \(int\)"):
+        jax.jit(lambda n: checks.integer("num_envs", n, 1))(3)
+
+
+def test_one_of_the_options_passes_and_another_is_told_which_there_are():
+    checks.choice("mode", "none", ("none", "all"))
+    refuses(
+        ValueError, r"mode is 'some'; expected one of 'none', 'all'\.", checks.choice, "mode", "some", ("none", "all")
+    )
+    refuses(ValueError, r"mode is None; expected one of 'none', 'all'\.", checks.choice, "mode", None, ("none", "all"))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_typed_keys_of_the_shape_pass(impl):
+    checks.key(jax.random.key(0, impl=impl))
+    checks.key(jax.random.split(jax.random.key(0, impl=impl), 3), (3,))
+    jax.jit(checks.key)(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        (jax.random.PRNGKey(0), r"uint32\[2\]"),
+        (np.zeros((3, 2), np.uint32), r"uint32\[3, 2\]"),
+        (jnp.zeros(2), r"float32\[2\]"),
+        (0, "0"),
+        (None, "None"),
+        ("key", "'key'"),
+    ],
+)
+def test_what_is_not_a_typed_key_is_refused_and_told_how_to_become_one(value, given):
+    message = (
+        rf"a random key is expected, of the typed kind that jax\.random\.key\(seed\) makes; got {given}\. "
+        r"If it is a raw PRNGKey, pass jax\.random\.wrap_key_data\(raw_key\)\."
+    )
+    refuses(TypeError, message, checks.key, value)
+    jax.random.wrap_key_data(jax.random.PRNGKey(0))  # the advice is good
+
+
+def test_keys_of_another_shape_are_refused():
+    keys = jax.random.split(jax.random.key(0), 3)
+    refuses(ValueError, r"random keys of shape \(\) are expected; got shape \(3,\)\.", checks.key, keys)
+    refuses(ValueError, r"random keys of shape \(2,\) are expected; got shape \(3,\)\.", checks.key, keys, (2,))
+
+
+def test_equal_shapes_pass_whatever_the_kind_of_array():
+    checks.same_shape(a=jnp.zeros((2, 3)), b=np.zeros((2, 3), bool), c=jax.ShapeDtypeStruct((2, 3), jnp.int32))
+    checks.same_shape(a=1.0, b=jnp.zeros(()))
+    checks.same_shape(alone=jnp.zeros(3))
+
+
+def test_unequal_shapes_are_refused_by_name_of_the_first_that_differs():
+    message = r"r_t has shape \(3,\) and v_t \(3, 1\); expected equal shapes\. Reshape one of them\."
+    refuses(ValueError, message, checks.same_shape, r_t=jnp.zeros(3), discount_t=jnp.zeros(3), v_t=jnp.zeros((3, 1)))
+    with pytest.raises(ValueError, match=message):
+        jax.jit(lambda r, v: checks.same_shape(r_t=r, v_t=v))(jnp.zeros(3), jnp.zeros((3, 1)))
+
+
+def test_the_right_number_of_axes_passes_and_another_is_sent_to_vmap():
+    checks.rank(0, x=1.0, y=jnp.zeros(()))
+    checks.rank(2, x=np.zeros((1, 1)))
+    advice = r"For a batch, wrap the function in jax\.vmap\."
+    refuses(ValueError, rf"r_t has shape \(5, 2\); expected 1 axis\. {advice}", checks.rank, 1, r_t=jnp.zeros((5, 2)))
+    refuses(
+        ValueError, rf"y has shape \(\); expected 1 axis\. {advice}", checks.rank, 1, x=jnp.zeros(2), y=jnp.zeros(())
+    )
+    refuses(ValueError, rf"q has shape \(3,\); expected 0 axes\. {advice}", checks.rank, 0, q=jnp.zeros(3))
+    refuses(ValueError, rf"q has shape \(3,\); expected 2 axes\. {advice}", checks.rank, 2, q=jnp.zeros(3))

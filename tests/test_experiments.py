@@ -1,0 +1,386 @@
+"""The command line: it answers at once, does what it says, and refuses in one line with nothing left behind."""
+
+import csv
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import __main__ as command_line
+from rljax import networks
+from rljax.runs import checkpoint
+
+ROOT = Path(__file__).parents[1]
+NAMES = command_line.available()
+
+
+@pytest.fixture(autouse=True)
+def as_users_run_it(tmp_path, monkeypatch):
+    """JAX as it comes, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def numbers(content):
+    if isinstance(content, dict):
+        return [number for value in content.values() for number in numbers(value)]
+    if isinstance(content, list):
+        return [number for value in content for number in numbers(value)]
+    return [content] if isinstance(content, (int, float)) else []
+
+
+def summary_of(folder):
+    """The summary, all of whose numbers are finite."""
+    summary = json.loads((folder / "summary.json").read_text())
+    assert numbers(summary) and all(map(math.isfinite, numbers(summary)))
+    return summary
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def frames_of(path):
+    with Image.open(path) as gif:
+        assert gif.format == "GIF"
+        return gif.n_frames
+
+
+def files_in(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def refusal(*arguments):
+    """What a refused command says: one line, then how to see more; and what it leaves behind: nothing."""
+    before = sorted((p, p.is_file() and p.read_bytes()) for p in Path().rglob("*"))
+    with pytest.raises(SystemExit) as caught:
+        command_line.run([str(argument) for argument in arguments])
+    assert isinstance(caught.value.code, str), "a message, and so an exit code of 1"
+    error, *hint = caught.value.code.split("\n")
+    assert error.startswith("error: ") and len(error) > len("error: ")
+    assert hint == ["(RLJAX_TRACEBACK=1 shows where it was raised)"]
+    assert sorted((p, p.is_file() and p.read_bytes()) for p in Path().rglob("*")) == before
+    return error
+
+
+# Without JAX
+
+FORBID = """
+import sys
+
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("jax", "jaxlib", "flax", "optax"):
+            sys.stderr.write(f"IMPORTED {name}\\n")
+            raise RuntimeError(f"import of {name}")
+
+sys.meta_path.insert(0, Forbidden())
+"""
+
+EVERY_HELP = """
+import contextlib, io, json, sys
+from experiments import __main__ as command_line
+
+answers = {}
+for name in command_line.available():
+    needed = ["somewhere"] if name == "play" else []
+    for option in ("--help", "--no-such-flag"):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            try:
+                command_line.run([name, *needed, option])
+                code = "it ran"
+            except SystemExit as end:
+                code = end.code
+        answers[f"{name} {option}"] = [code, said.getvalue()]
+json.dump(answers, sys.stdout)
+"""
+
+
+def python(*arguments, folder, code=0):
+    """A fresh interpreter in which `import jax` is an error."""
+    (folder / "sitecustomize.py").write_text(FORBID)
+    env = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "COLUMNS": "200", "NO_COLOR": "1"}
+    ended = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env, cwd=folder)
+    assert ended.returncode == code, ended.stderr
+    return ended
+
+
+def test_the_trap_is_set(tmp_path):
+    assert "IMPORTED jax" in python("-c", "import jax", folder=tmp_path, code=1).stderr
+    assert "IMPORTED jax" in python("-c", "import rljax; rljax.returns", folder=tmp_path, code=1).stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_listing_names_every_experiment_in_one_line(tmp_path, arguments):
+    said = python("-m", "experiments", *arguments, folder=tmp_path)
+    assert said.stderr == ""
+    usage, empty, *lines = said.stdout.splitlines()
+    assert usage.startswith("usage: python -m experiments NAME") and empty == ""
+    assert {"reinforce", "basic_policy", "cartpole_demo", "play"} <= set(NAMES)
+    assert [line.split()[0] for line in lines] == list(NAMES)
+    for line, (name, summary) in zip(lines, NAMES.items(), strict=True):
+        assert line.strip().startswith(name) and line.endswith(summary) and len(summary) > 20
+
+
+def test_listing_is_of_the_files():
+    files = [p.relative_to(ROOT / "experiments") for p in (ROOT / "experiments").rglob("*.py") if p.name[0] != "_"]
+    runnable = {".".join(p.with_suffix("").parts) for p in files if "\ndef main(" in (ROOT / "experiments" / p).read_text()}
+    assert set(NAMES) == runnable
+
+
+def test_help_and_wrong_flags_are_answered_without_jax(tmp_path):
+    ended = python("-c", EVERY_HELP, folder=tmp_path)
+    answers = json.loads(ended.stdout)
+    assert "IMPORTED" not in ended.stderr and len(answers) == 2 * len(NAMES)
+    for name in NAMES:
+        code, said = answers[f"{name} --help"]
+        assert code in (0, None) and f"python -m experiments {name}" in said
+        assert all(option in said for option in ("--seed", "--out", "--quick"))
+        code, said = answers[f"{name} --no-such-flag"]
+        assert code == 2 and "--no-such-flag" in said
+
+
+def test_an_unknown_name_is_answered_without_jax(tmp_path):
+    said = python("-m", "experiments", "cartpole_dmo", folder=tmp_path, code=1)
+    assert said.stderr.startswith("error: there is no experiment 'cartpole_dmo'. Did you mean 'cartpole_demo'?\n")
+    assert "reinforce" in said.stderr and said.stdout == "" and "Traceback" not in said.stderr
+    said = python("-m", "experiments", "zzzz", folder=tmp_path, code=1)
+    assert said.stderr.startswith("error: there is no experiment 'zzzz'.\n")
+    python("-m", "experiments", "_console", folder=tmp_path, code=1)
+
+
+def test_a_wrong_flag_and_a_wrong_value_on_the_real_command_line(tmp_path):
+    assert "--sede" in python("-m", "experiments", "reinforce", "--sede", "1", folder=tmp_path, code=2).stderr
+    for arguments in (["reinforce", "--optimiser", "sgd"], ["reinforce", "--seeds", "many"], ["play"]):
+        said = python("-m", "experiments", *arguments, folder=tmp_path, code=2)
+        assert "Traceback" not in said.stderr and "IMPORTED" not in said.stderr
+
+
+# Each experiment, quickly
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of `reinforce --quick`."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    with jax.numpy_dtype_promotion("standard"):
+        command_line.run(["reinforce", "--quick", "--out", str(out), "--target", "30"])
+    return out
+
+
+def test_reinforce_quick(trained):
+    assert files_in(trained) == {
+        "config.json",
+        "summary.json",
+        "metrics.csv",
+        "learning_curve.png",
+        "policy.npz",
+        "before.gif",
+        "after.gif",
+    }
+    summary, rows = summary_of(trained), rows_of(trained / "metrics.csv")
+    assert set(summary) == {"plain", "shaped", "shaped, early stopping"}
+    for name, variant in summary.items():
+        assert variant["seeds"] == 2 and 0 < variant["iterations_iqm"] <= 10
+        assert 5 < variant["last_mean_length_iqm"] <= 50 and 5 < variant["test_mean_length_iqm"] <= 50
+        assert 0 <= variant["test_share_of_seeds_at_target"] <= 1
+        mine = [row for row in rows if row["variant"] == name]
+        iterations = [[int(r["iteration"]) for r in mine if r["seed"] == seed] for seed in "01"]
+        assert all(column == list(range(1, len(column) + 1)) for column in iterations)
+        assert sum(map(len, iterations)) / 2 == variant["iterations_iqm"]
+        assert {r["mean_length"] for r in mine if r["seed"] == "0"} != {r["mean_length"] for r in mine if r["seed"] == "1"}
+    assert summary["plain"]["iterations_iqm"] == summary["shaped"]["iterations_iqm"] == 10
+    quantities = ("mean_length", "mean_return", "loss", "entropy", "compile_seconds", "run_seconds")
+    assert all(math.isfinite(float(row[name])) for row in rows for name in quantities)
+    assert all(row["mean_length"] == row["mean_return"] for row in rows)  # reported unshaped
+    with Image.open(trained / "learning_curve.png") as image:
+        image.load()
+    assert 5 < frames_of(trained / "before.gif") <= 60 and 5 < frames_of(trained / "after.gif") <= 60
+    config = json.loads((trained / "config.json").read_text())
+    assert config["experiment"] == "reinforce" and config["options"]["quick"] and config["options"]["gamma"] == 0.95
+    assert "out" not in config["options"] and config["options"]["target"] == 30
+
+
+def test_reinforce_leaves_a_policy_that_loads(trained):
+    about = checkpoint.about(trained / "policy.npz")
+    assert about["sizes"] == [4, 5, 1] and about["max_steps"] == 50 and about["env"] == "CartPole"
+    network = networks.mlp(about["sizes"])
+    params = checkpoint.load(trained / "policy.npz", jax.eval_shape(network.init, jax.random.key(0)))
+    leaves = jax.tree.leaves(params)
+    assert sum(leaf.size for leaf in leaves) == 31 and all(np.isfinite(leaf).all() for leaf in leaves)
+    assert np.isfinite(network.apply(params, np.ones(4, np.float32)))
+
+
+def test_play_on_what_reinforce_left(trained, tmp_path):
+    before = {path.name: path.read_bytes() for path in trained.iterdir()}
+    command_line.run(["play", str(trained), "--quick", "--out", "played"])
+    assert files_in(tmp_path / "played") == {"config.json", "summary.json", "play.gif"}
+    summary = summary_of(tmp_path / "played")
+    assert summary["episodes"] == 10
+    assert 5 < summary["min"] <= summary["median"] <= summary["max"] <= 50
+    assert summary["min"] <= summary["mean_length"] <= summary["max"]
+    assert frames_of(tmp_path / "played" / "play.gif") > 5
+    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+    command_line.run(["play", str(trained), "--episodes", "3", "--max-steps", "4", "--out", "short"])
+    assert summary_of(tmp_path / "short") == {"episodes": 3, "mean_length": 4.0, "min": 4, "median": 4.0, "max": 4}
+
+
+def test_cartpole_demo_quick(tmp_path):
+    for folder, seed in (("one", 0), ("same", 0), ("other", 1)):
+        command_line.run(["cartpole_demo", "--quick", "--out", folder, "--seed", str(seed)])
+    assert files_in(tmp_path / "one") == {"config.json", "summary.json", "random.gif"}
+    summary = summary_of(tmp_path / "one")
+    assert summary["steps"] == 30 and 0 <= summary["episodes_ended"] <= 3
+    assert 20 <= frames_of(tmp_path / "one" / "random.gif") <= 60
+    one, same, other = ((tmp_path / folder / "random.gif").read_bytes() for folder in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_cartpole_demo_without_an_end_is_no_error(tmp_path):
+    command_line.run(["cartpole_demo", "--steps", "1", "--out", "one"])
+    assert summary_of(tmp_path / "one") == {"steps": 1, "episodes_ended": 0, "mean_length": None}
+
+
+def test_basic_policy_is_the_chapters_to_the_digit_through_both_roads(tmp_path):
+    command_line.run(["basic_policy", "--out", "full"])
+    folder = tmp_path / "full"
+    assert files_in(folder) == {"config.json", "summary.json", "episodes.csv", "returns.png"}
+    summary = summary_of(folder)
+    assert summary["episodes_that_differ"] == 0
+    for road in ("gymnasium", "jax"):
+        assert {name: summary[road][name] for name in ("mean", "min", "max", "median")} == {
+            "mean": 41.698,
+            "min": 24.0,
+            "max": 63.0,
+            "median": 40.0,
+        }
+        assert round(summary[road]["standard_deviation"], 9) == 8.389445512
+    rows = rows_of(folder / "episodes.csv")
+    assert [int(row["episode"]) for row in rows] == list(range(1, 501))
+    assert all(row["gymnasium"] == row["jax"] for row in rows)
+    assert np.mean([int(row["jax"]) for row in rows]) == 41.698
+
+
+def test_basic_policy_quick_into_a_fresh_folder(tmp_path, capsys):
+    command_line.run(["basic_policy", "--quick", "--max-steps", "30"])
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("basic_policy-") and folder.name in capsys.readouterr().out
+    summary = summary_of(folder)
+    assert summary["gymnasium"] == summary["jax"] and summary["jax"]["max"] == 30 > summary["jax"]["min"]
+    assert len(rows_of(folder / "episodes.csv")) == 20
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("reinforce --gamma 1.5", "gamma is 1.5; expected a number in [0, 1]"),
+        ("reinforce --gamma nan", "gamma is nan"),
+        ("reinforce --seeds 0", "seeds is 0"),
+        ("reinforce --quick --seeds -3", "seeds is -3"),
+        ("reinforce --iterations 0", "iterations is 0"),
+        ("reinforce --episodes 0", "is 0; expected"),
+        ("reinforce --max-steps 0", "max_steps is 0"),
+        ("reinforce --learning-rate 0", "learning_rate is 0"),
+        ("reinforce --learning-rate -0.1", "learning_rate is -0.1"),
+        ("reinforce --patience 0", "patience is 0"),
+        ("reinforce --test-episodes 0", "test_episodes is 0"),
+        ("basic_policy --episodes 0", "episodes is 0"),
+        ("basic_policy --max-steps 0", "max_steps is 0"),
+        ("cartpole_demo --steps 0", "steps is 0"),
+        ("play nowhere", "policy.npz is not there"),
+        ("play nowhere --episodes 0", "episodes is 0"),
+    ],
+)
+def test_bad_options_end_in_one_line_and_leave_nothing(arguments, says):
+    assert says in refusal(*arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [("basic_policy", -1), *((name, 10**30) for name in ("basic_policy", "cartpole_demo", "reinforce", "play"))],
+)
+def test_bad_seeds_end_in_one_line_and_leave_nothing(name, seed, trained):
+    refusal(name, *([trained] if name == "play" else []), "--quick", "--seed", seed)
+
+
+@pytest.mark.parametrize("name", ["basic_policy", "cartpole_demo", "reinforce", "play"])
+def test_a_folder_in_use_is_refused_and_untouched(name, trained):
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("years of work")
+    assert "mine exists and is not an empty folder" in refusal(name, *([trained] if name == "play" else []), "--out", "mine")
+    Path("file").write_text("more work")
+    assert "file exists and is not an empty folder" in refusal(name, *([trained] if name == "play" else []), "--out", "file")
+
+
+def policies_that_are_none(whole):
+    yield "empty", b""
+    yield "text", b"not a policy"
+    for length in (10, 200, len(whole) // 2, len(whole) - 1):
+        yield f"cut at {length}", whole[:length]
+    for place in range(0, len(whole), 37):
+        yield f"flip at {place}", whole[:place] + bytes([whole[place] ^ 0x21]) + whole[place + 1 :]
+    directory = whole.index(b"PK\x01\x02")
+    yield "said to be encrypted", whole[: directory + 8] + b"\x01" + whole[directory + 9 :]
+    yield "said to be compressed", whole[: directory + 10] + b"\x63" + whole[directory + 11 :]
+
+
+def test_damaged_policies_end_in_one_line(trained):
+    whole, refused = (trained / "policy.npz").read_bytes(), 0
+    Path("run").mkdir()
+    for name, data in policies_that_are_none(whole):
+        Path("run/policy.npz").write_bytes(data)
+        # Had the damage been harmless (a date in the archive), the folder in use would be the objection.
+        error = refusal("play", "run", "--out", "run")
+        assert "policy.npz" in error or ("flip" in name and "is not an empty folder" in error), name
+        refused += "policy.npz" in error
+    assert refused > 30
+
+
+@pytest.mark.parametrize(
+    ("params", "about"),
+    [
+        ("policy", {}),
+        ("policy", {"sizes": [4, 5, 1]}),
+        ("policy", {"max_steps": 50}),
+        ("policy", {"sizes": [4, 6, 1], "max_steps": 50}),
+        ("policy", {"sizes": [4], "max_steps": 50}),
+        ("policy", {"sizes": [4, 0, 1], "max_steps": 50}),
+        ("policy", {"sizes": "4-5-1", "max_steps": 50}),
+        ("policy", {"sizes": None, "max_steps": 50}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": 0}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": "many"}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": None}),
+        ("table", {"sizes": [4, 5, 1], "max_steps": 50}),
+        ("table", {}),
+    ],
+)
+def test_foreign_parameters_end_in_one_line(params, about):
+    """Whole checkpoints of ours, of something else."""
+    Path("run").mkdir()
+    params = networks.mlp((4, 5, 1)).init(jax.random.key(0)) if params == "policy" else {"q": np.zeros((3, 2))}
+    checkpoint.save("run/policy.npz", params, about)
+    refusal("play", "run")
+
+
+def test_a_refusal_on_the_real_command_line(tmp_path):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "experiments", "cartpole_demo", "--steps", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert ended.returncode == 1 and ended.stdout == "" and not any(tmp_path.iterdir())
+    assert ended.stderr.startswith("error: steps is 0; expected a whole number") and "Traceback" not in ended.stderr
+    ended = subprocess.run(command, capture_output=True, text=True, env={**env, "RLJAX_TRACEBACK": "1"}, cwd=tmp_path)
+    assert ended.returncode == 1 and "Traceback" in ended.stderr

@@ -1,0 +1,213 @@
+"""Losses: gradients by hand, and the one that matters, the policy gradient, against the chapter's own procedure."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import networks, policies, returns
+from rljax.losses import masked_mean, policy_gradient_loss, value_loss
+
+in_both_precisions = pytest.mark.usefixtures("precision")
+
+
+def close(a, b, atol=1e-6):
+    chex.assert_trees_all_close(np.asarray(a, np.float64), np.asarray(b, np.float64), atol=atol)
+
+
+# Golden --------------------------------------------------------------------------------------------------------------
+
+
+@in_both_precisions
+def test_policy_gradient_by_hand():
+    log_prob, weight = jnp.array([-1.0, -2.0, -4.0]), jnp.array([3.0, -1.0, 0.5])
+    loss, gradient = jax.value_and_grad(policy_gradient_loss)(log_prob, weight)
+    close(loss, (3 - 2 + 2) / 3)
+    close(gradient, [-1, 1 / 3, -1 / 6])  # -w / 3
+    loss, gradient = jax.value_and_grad(policy_gradient_loss)(log_prob, weight, jnp.array([True, True, False]))
+    close(loss, (3 - 2) / 2)
+    close(gradient, [-1.5, 0.5, 0])
+
+
+@in_both_precisions
+def test_a_good_action_becomes_likelier_and_a_bad_one_less_likely():
+    for weight, sign in ((2.0, 1), (-2.0, -1)):
+        loss = lambda logit, w=weight: policy_gradient_loss(
+            policies.bernoulli.log_prob(logit, jnp.int32(1))[None], jnp.array([w])
+        )
+        close(-jax.grad(loss)(jnp.asarray(0.0)), sign * 2 * 0.5)  # w (1 - p)
+
+
+@in_both_precisions
+def test_value_loss_by_hand():
+    v, target = jnp.array([1.0, 2.0, 5.0]), jnp.array([3.0, 2.0, 4.0])
+    loss, gradient = jax.value_and_grad(value_loss)(v, target)
+    close(loss, (4 + 0 + 1) / 2 / 3)
+    close(gradient, [-2 / 3, 0, 1 / 3])
+    loss, gradient = jax.value_and_grad(value_loss)(v, target, jnp.array([True, False, False]))
+    close(loss, 2)
+    close(gradient, [-2, 0, 0])
+
+
+@in_both_precisions
+def test_weights_and_targets_are_constants():
+    x, y = jnp.array([1.0, 2.0]), jnp.array([3.0, 5.0])
+    for loss in (policy_gradient_loss, value_loss):
+        chex.assert_trees_all_equal(jax.grad(loss, argnums=1)(x, y), jnp.zeros(2))
+
+
+@in_both_precisions
+def test_a_masked_mean_counts_what_is_valid():
+    x = jnp.array([[1.0, 2.0], [3.0, 6.0]])
+    close(masked_mean(x), 3)
+    close(masked_mean(x, jnp.array([[True, False], [True, False]])), 2)
+    close(masked_mean(x, jnp.zeros((2, 2), bool)), 0)
+    close(jax.grad(masked_mean)(x, jnp.array([[True, False], [True, True]])), [[1 / 3, 0], [1 / 3, 1 / 3]])
+    close(jax.grad(masked_mean)(x, jnp.zeros((2, 2), bool)), np.zeros((2, 2)))
+
+
+# Padding --------------------------------------------------------------------------------------------------------------
+
+VALID = np.array([True, False, True, False])
+TWO_ARGUMENTS = pytest.mark.parametrize("loss", [policy_gradient_loss, value_loss])
+
+
+@TWO_ARGUMENTS
+@pytest.mark.parametrize("garbage", [np.nan, np.inf, -np.inf, 1e38])
+@pytest.mark.parametrize("where", ["prediction", "constant", "both"])
+def test_what_stands_at_padding_has_no_effect_on_value_or_gradient(loss, garbage, where):
+    clean = np.array([[-1.0, -2.0, -3.0, -4.0], [1.0, 2.0, -1.0, 5.0]], np.float32)
+    dirty = clean.copy()
+    dirty[{"prediction": [0], "constant": [1], "both": [0, 1]}[where]] = np.where(
+        VALID, dirty[{"prediction": [0], "constant": [1], "both": [0, 1]}[where]], garbage
+    )
+    of = jax.value_and_grad(loss)
+    chex.assert_trees_all_equal(of(*jnp.array(dirty), VALID), of(*jnp.array(clean), VALID))
+
+
+@pytest.mark.parametrize("garbage", [np.nan, np.inf])
+def test_a_masked_mean_ignores_padding(garbage):
+    x = jnp.array([1.0, 2.0, 3.0, 4.0])
+    of = jax.value_and_grad(masked_mean)
+    chex.assert_trees_all_equal(of(jnp.where(VALID, x, garbage), VALID), of(x, VALID))
+
+
+@TWO_ARGUMENTS
+def test_a_batch_without_padding_is_the_ragged_batch_of_the_same_steps(loss):
+    x, y = jnp.array([[-1.0, -2.0], [-3.0, 9.0]]), jnp.array([[1.0, -2.0], [0.5, 9.0]])
+    valid = jnp.array([[True, True], [True, False]])
+    close(loss(x, y, valid), loss(x[valid], y[valid]))
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+@TWO_ARGUMENTS
+def test_rows_against_a_column_are_refused(loss):
+    """(B,) against (B, 1) would broadcast to a (B, B) loss that trains, badly."""
+    names = {policy_gradient_loss: ("log_prob_tm1", "weight_t"), value_loss: ("v_tm1", "target_t")}[loss]
+    for a, b in (((3,), (3, 1)), ((3, 1), (3,)), ((3,), (1,)), ((), (3,))):
+        for call in (loss, jax.jit(loss)):
+            with pytest.raises(ValueError, match=rf"{names[0]} has shape .* and {names[1]} .*expected equal shapes"):
+                call(jnp.zeros(a), jnp.zeros(b))
+    with pytest.raises(ValueError, match=r"valid \(3, 1\); expected equal shapes"):
+        loss(jnp.zeros(3), jnp.zeros(3), jnp.ones((3, 1), bool))
+
+
+def test_a_mean_refuses_a_mask_of_another_shape():
+    with pytest.raises(ValueError, match=r"x has shape \(3,\) and valid \(3, 1\)"):
+        masked_mean(jnp.zeros(3), jnp.ones((3, 1), bool))
+
+
+# Transformations ------------------------------------------------------------------------------------------------------
+
+
+@TWO_ARGUMENTS
+def test_eager_jitted_vmapped_and_scanned_losses_are_equal_and_traced_once(loss):
+    rng = np.random.default_rng(0)
+    batch = (*jnp.asarray(rng.normal(size=(2, 3, 4)), jnp.float32), jnp.asarray(rng.random((3, 4)) < 0.7))
+    function = jax.value_and_grad(loss)
+    chex.clear_trace_counter()
+    jitted = jax.jit(chex.assert_max_traces(lambda *row: function(*row), n=1))
+    rows = lambda f: jax.tree.map(lambda *x: jnp.stack(x), *(f(*row) for row in zip(*batch, strict=True)))
+    eager = rows(function)
+    chex.assert_tree_all_finite(eager)
+    chex.assert_trees_all_close(rows(jitted), eager, rtol=1e-6)
+    chex.assert_trees_all_close(jax.vmap(function)(*batch), eager, rtol=1e-6)
+    chex.assert_trees_all_close(jax.lax.scan(lambda c, row: (c, function(*row)), None, batch)[1], eager, rtol=1e-6)
+
+
+# The law --------------------------------------------------------------------------------------------------------------
+
+
+def chapter_gradient(layers, episodes, gamma):
+    """The chapter's procedure, word for word and number by number.
+
+    Play episodes; at each step compute the gradient that would make the chosen action likelier: that of the
+    cross-entropy between the probability and the action as a target. Discount and normalise the returns of all
+    episodes together. Multiply each gradient by its step's return and average over all steps.
+    """
+    (w1, b1), (w2, b2) = layers
+    gradients, all_returns = [], []
+    for episode in episodes:
+        discounted = [0.0] * len(episode)
+        total = 0.0
+        for t in range(len(episode) - 1, -1, -1):
+            total = episode[t][2] + gamma * total
+            discounted[t] = total
+        all_returns += discounted
+        for observation, action, _ in episode:
+            before = [sum(observation[i] * w1[i, j] for i in range(4)) + b1[j] for j in range(5)]
+            hidden = [z if z > 0 else np.exp(z) - 1 for z in before]
+            p = 1 / (1 + np.exp(-(sum(hidden[j] * w2[j, 0] for j in range(5)) + b2[0])))
+            # d/dz of -(y log p + (1 - y) log (1 - p)), by the chain rule through p = sigmoid(z)
+            d_p = -(action / p - (1 - action) / (1 - p))
+            d_logit = d_p * p * (1 - p)
+            d_w2, d_b2 = np.array([[d_logit * h] for h in hidden]), np.array([d_logit])
+            d_before = [d_logit * w2[j, 0] * (1.0 if before[j] > 0 else np.exp(before[j])) for j in range(5)]
+            d_w1 = np.array([[observation[i] * d_before[j] for j in range(5)] for i in range(4)])
+            gradients.append([(d_w1, np.array(d_before)), (d_w2, d_b2)])
+    mean = sum(all_returns) / len(all_returns)
+    deviation = np.sqrt(sum((g - mean) ** 2 for g in all_returns) / len(all_returns))
+    weights = [(g - mean) / deviation for g in all_returns]
+    return [
+        [sum(w * g[layer][part] for w, g in zip(weights, gradients, strict=True)) / len(weights) for part in range(2)]
+        for layer in range(2)
+    ]
+
+
+def chapter_loss(params, observation, action, reward, valid, gamma):
+    """The same from our parts: time-major [T, E], ragged episodes padded."""
+    logits = jax.vmap(jax.vmap(lambda o: networks.chapter_policy().apply(params, o)))(observation)
+    log_prob = jax.vmap(jax.vmap(policies.bernoulli.log_prob))(logits, action)
+    g_t = jax.vmap(lambda r_t: returns.discounted_returns(r_t, gamma), 1, 1)(reward)
+    return policy_gradient_loss(log_prob, returns.normalise(g_t, valid), valid)
+
+
+chapter_loss_gradient = jax.jit(jax.grad(chapter_loss))
+
+
+@in_both_precisions
+def test_the_gradient_of_the_loss_is_the_chapters_procedure(precision):
+    structure = jax.tree.structure(networks.chapter_policy().init(jax.random.key(0)))
+    as_params = lambda layers: jax.tree.unflatten(structure, [x for kernel, bias in layers for x in (bias, kernel)])
+    floats = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, float), tree)
+    float64 = lambda tree: jax.tree.map(lambda x: np.asarray(x, np.float64), tree)
+    lengths, longest = (6, 1, 9, 4), 9
+    shape, valid = (longest, len(lengths)), np.arange(longest)[:, None] < np.array(lengths)
+    for seed, gamma in enumerate((0.95, 0.95, 0.5, 1.0)):
+        rng = np.random.default_rng(seed)
+        layers = [(rng.normal(size=(4, 5)), rng.normal(size=5)), (rng.normal(size=(5, 1)), rng.normal(size=1))]
+        episodes = [[(rng.normal(size=4), rng.integers(2), rng.normal()) for _ in range(n)] for n in lengths]
+        expected = as_params(chapter_gradient(layers, episodes, gamma))
+        assert max(np.abs(x).max() for x in jax.tree.leaves(expected)) > 0.05, "nothing to compare"
+
+        # The padding's rewards are zero; the rest of it is rubbish.
+        observation, action, reward = rng.normal(size=(*shape, 4)), rng.integers(2, size=shape), np.zeros(shape)
+        for e, episode in enumerate(episodes):
+            for t, step in enumerate(episode):
+                observation[t, e], action[t, e], reward[t, e] = step
+        arguments = floats(observation), jnp.asarray(action, jnp.int32), floats(reward), valid, floats(gamma)
+        gradient = chapter_loss_gradient(floats(as_params(layers)), *arguments)
+        chex.assert_trees_all_close(float64(gradient), expected, rtol=0, atol=1e-12 if precision else 1e-6)

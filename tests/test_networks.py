@@ -1,0 +1,204 @@
+"""Networks: the chapter's 31 parameters, the stock perceptron by hand, and any other pair of functions in its place."""
+
+import chex
+import flax.linen as nn
+import flax.nnx as nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import agents, envs, networks, policies
+from rljax.networks import Network, chapter_policy, mlp
+
+in_both_precisions = pytest.mark.usefixtures("precision")
+
+
+def by_hand(params, x, activation):
+    """float64, one layer after the other; the last is not activated."""
+    layers = [(np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)) for layer in params]
+    for i, (kernel, bias) in enumerate(layers):
+        x = np.array([sum(x[j] * kernel[j, k] for j in range(len(x))) + bias[k] for k in range(len(bias))])
+        x = activation(x) if i < len(layers) - 1 else x
+    return x
+
+
+def elu(x):
+    return np.where(x > 0, x, np.expm1(x))
+
+
+def shaken(params, seed=0):
+    """With biases that are not zero, as after some training."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: p + jnp.asarray(rng.normal(size=p.shape), p.dtype), params)
+
+
+@in_both_precisions
+def test_the_chapters_policy_has_31_parameters_and_a_scalar_output():
+    params = chapter_policy().init(jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 4 * 5 + 5 + 5 + 1 == 31
+    chex.assert_type(jax.tree.leaves(params), float)
+    output = chapter_policy().apply(params, jnp.ones(4))
+    chex.assert_shape(output, ())
+    chex.assert_type(output, float)
+
+
+@in_both_precisions
+@pytest.mark.parametrize("sizes", [(4, 5, 1), (3, 2), (2, 40, 3, 1), (4, 64, 64, 2), (1, 1), (33, 1), (1, 33)])
+def test_the_forward_pass_by_hand(sizes):
+    """Narrow layers and wide ones, which take different roads, with elu between them."""
+    network = mlp(sizes)
+    params = shaken(network.init(jax.random.key(0)))
+    apply = jax.jit(network.apply)
+    for observation in np.random.default_rng(1).normal(size=(3, sizes[0])) * 2:
+        expected = by_hand(params, observation, elu)
+        expected = expected[0] if sizes[-1] == 1 else expected
+        output = apply(params, jnp.asarray(observation, float))
+        chex.assert_shape(output, np.shape(expected))
+        rtol = 1e-12 if output.dtype == jnp.float64 else 2e-5
+        chex.assert_trees_all_close(np.asarray(output, np.float64), expected, rtol=rtol, atol=10 * rtol)
+
+
+def test_hidden_units_are_elu_unless_told_otherwise():
+    """One unit, weights of one: the network is its activation."""
+    ones = [{"kernel": jnp.ones((1, 1)), "bias": jnp.zeros(1)}] * 2
+    for network, at_minus_one in ((mlp((1, 1, 1)), np.exp(-1) - 1), (mlp((1, 1, 1), nn.tanh), np.tanh(-1))):
+        chex.assert_trees_all_close(np.float64(network.apply(ones, jnp.array([-1.0]))), at_minus_one, atol=1e-6)
+    chex.assert_trees_all_close(mlp((1, 1, 1)).apply(ones, jnp.array([2.0])), jnp.asarray(2.0))
+
+
+@in_both_precisions
+def test_elu_and_its_slope_by_hand():
+    """Also at zero, where the two halves meet smoothly, and far out, where an exponential would overflow."""
+    for x, y, slope in (
+        (0.0, 0, 1),
+        (2.0, 2, 1),
+        (-1.0, np.exp(-1) - 1, np.exp(-1)),
+        (-1e4, -1, 0),
+        (1e4, 1e4, 1),
+        (1e30, 1e30, 1),
+    ):
+        found = jax.value_and_grad(networks.elu)(jnp.asarray(x))
+        chex.assert_trees_all_close(np.array(found, np.float64), np.array([y, slope], np.float64), rtol=1e-6)
+
+
+def test_weights_start_glorot_uniform_and_biases_at_zero():
+    params = mlp((30, 70, 2)).init(jax.random.key(0))
+    for layer, (inputs, outputs) in zip(params, ((30, 70), (70, 2)), strict=True):
+        assert not layer["bias"].any()
+        limit = np.sqrt(6 / (inputs + outputs))
+        kernel = np.asarray(layer["kernel"], np.float64)
+        assert kernel.shape == (inputs, outputs)
+        assert 0.9 * limit < np.abs(kernel).max() <= limit * (1 + 1e-6)
+        sigma = np.sqrt(kernel.size)
+        assert abs(kernel.mean() / (limit / np.sqrt(3))) < 5 / sigma
+        assert abs(np.square(kernel / limit).mean() - 1 / 3) < 5 * np.sqrt(4 / 45) / sigma
+
+
+def test_other_keys_start_elsewhere_and_the_same_key_at_the_same_place():
+    network = mlp((3, 3, 3))
+    first, again, other = (jax.tree.leaves(network.init(jax.random.key(seed))) for seed in (0, 0, 1))
+    chex.assert_trees_all_equal(first, again)
+    kernels = [x for x in (*first, *other) if x.ndim == 2]
+    assert len({np.asarray(kernel).tobytes() for kernel in kernels}) == 4, "two layers or two keys start alike"
+
+
+@pytest.mark.parametrize("sizes", [(4, 5, 1), (4, 64, 2)])
+def test_eager_jitted_vmapped_and_scanned_networks_are_equal_and_traced_once(sizes):
+    network = mlp(sizes)
+    params = shaken(network.init(jax.random.key(0)))
+    rows = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
+    chex.clear_trace_counter()
+    jitted = jax.jit(chex.assert_max_traces(network.apply, n=1))
+    eager = jnp.stack([network.apply(params, row) for row in rows])
+    chex.assert_trees_all_close(jnp.stack([jitted(params, row) for row in rows]), eager, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(jax.vmap(network.apply, (None, 0))(params, rows), eager, rtol=1e-5, atol=1e-6)
+    scanned = jax.lax.scan(lambda c, row: (c, network.apply(params, row)), None, rows)[1]
+    chex.assert_trees_all_close(scanned, eager, rtol=1e-5, atol=1e-6)
+    many = jax.vmap(network.init)(jax.random.split(jax.random.key(1), 2))  # two networks at once: seeds under vmap
+    chex.assert_shape(jax.vmap(network.apply, (0, None))(many, rows[0]), (2, *eager.shape[1:]))
+
+
+@pytest.mark.parametrize("size", [0.0, 1e3, -1e3, 1e30])
+def test_gradients_are_finite_for_observations_of_any_size(size):
+    network = chapter_policy()
+    params = network.init(jax.random.key(0))
+    chex.assert_tree_all_finite(jax.jit(jax.value_and_grad(network.apply))(params, jnp.full(4, size)))
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (5,), (4, 1), (1, 4), (10, 4)])
+def test_an_observation_of_another_shape_is_refused(shape):
+    network = chapter_policy()
+    params = network.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"observation of shape \(.*4 inputs; expected \(4,\).*jax\.vmap"):
+        network.apply(params, jnp.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ((), ValueError, r"sizes is \(\); expected at least two"),
+        ((4,), ValueError, r"sizes is \(4,\); expected at least two"),
+        ((4, 0, 1), ValueError, r"sizes\[1\] is 0; expected a whole number of at least 1"),
+        ((4, 5, -1), ValueError, r"sizes\[2\] is -1"),
+        ((4.0, 5, 1), TypeError, r"sizes\[0\] is 4\.0; expected a whole number"),
+    ],
+)
+def test_impossible_sizes_are_refused(sizes, error, message):
+    with pytest.raises(error, match=message):
+        mlp(sizes)
+
+
+# Any other pair -------------------------------------------------------------------------------------------------------
+
+
+def plain_pytree():
+    """A linear policy whose parameters are a tuple."""
+    return Network(
+        lambda key: (jax.random.normal(key, (4,)), jnp.zeros(())), lambda params, o: o @ params[0] + params[1]
+    )
+
+
+def linen_module():
+    """Two logits, as from_flax leaves them."""
+    return networks.from_flax(nn.Sequential([nn.Dense(3), nn.tanh, nn.Dense(2)]), jnp.zeros(4))
+
+
+def nnx_module():
+    """Stateful on the outside: split into what is static and what is learned, merged again to be applied."""
+    make = lambda key: nnx.split(nnx.Linear(4, 1, rngs=nnx.Rngs(params=key)), nnx.Param)
+    structure = nnx.graphdef(nnx.eval_shape(lambda: nnx.Linear(4, 1, rngs=nnx.Rngs(0))))
+    return Network(lambda key: make(key)[1], lambda params, o: nnx.merge(structure, params)(o)[0])
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("make", [plain_pytree, linen_module, nnx_module])
+def test_any_pair_of_init_and_apply_learns(make):
+    distribution = policies.categorical if make is linen_module else policies.bernoulli
+    algorithm = agents.reinforce(envs.CartPole(), make(), distribution=distribution, episodes_per_update=2, max_steps=5)
+    before = algorithm.init(jax.random.key(0))
+    after, metrics = jax.jit(algorithm.step)(jax.random.key(1), before)
+    chex.assert_tree_all_finite((after.params, metrics))
+    chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
+    moved = jax.tree.map(lambda a, b: bool((a != b).any()), before.params.policy, after.params.policy)
+    assert all(jax.tree.leaves(moved))
+    action = algorithm.act(after.params, jax.random.key(2), jnp.ones(4))
+    assert int(action) in (0, 1)
+
+
+def test_from_flax_is_the_module():
+    module = nn.Dense(3)
+    network = networks.from_flax(module, jnp.zeros(2))
+    params = network.init(jax.random.key(0))
+    kernel, bias = params["params"]["kernel"], params["params"]["bias"]
+    observation = jnp.array([1.0, -2.0])
+    chex.assert_trees_all_close(network.apply(params, observation), observation @ kernel + bias, rtol=1e-6)
+    chex.assert_trees_all_equal(params, module.init(jax.random.key(0), jnp.zeros(2)))
+
+
+def test_a_network_is_a_pair():
+    assert networks.Network._fields == ("init", "apply")
+    assert isinstance(chapter_policy(), Network)
