@@ -29,7 +29,7 @@ def real(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, a
         raise TypeError(f"{name} is {value!r}; expected a number.")
     number = float(value)
     if not (low < number if above else low <= number) or not number <= high:
-        raise ValueError(f"{name} is {number:g}; expected a number in {'(' if above else '['}{low:g}, {high:g}].")
+        raise ValueError(f"{name} is {value}; expected a number in {'(' if above else '['}{low:g}, {high:g}].")
 
 
 def integer(name: str, value: Any, low: int) -> None:
@@ -109,3 +109,36 @@ def rank(number: int, **arrays: Any) -> None:
                 f"{name} has shape {jnp.shape(value)}; expected {number} ax{'i' if number == 1 else 'e'}s. "
                 "For a batch, wrap the function in jax.vmap."
             )
+
+
+def boolean(**arrays: Any) -> None:
+    """Each array is bool: 0 and 1 as numbers are refused, since their sums and complements mean other things.
+
+    Example:
+      >>> boolean(valid=jnp.ones(3))
+      Traceback (most recent call last):
+      TypeError: valid has type float32; expected bool. Compare it with something, or convert it: valid.astype(bool).
+    """
+    for name, value in arrays.items():
+        if jnp.result_type(value) != jnp.bool_:
+            raise TypeError(
+                f"{name} has type {jnp.result_type(value)}; expected bool. "
+                f"Compare it with something, or convert it: {name}.astype(bool)."
+            )
+
+
+def action(value: Any, number: int) -> None:
+    """`value` is one of the actions 0 ... number - 1: one integer; if it is not being traced, also inside the range.
+
+    Example:
+      >>> action(2, 2)
+      Traceback (most recent call last):
+      ValueError: action is 2; expected one of 0 ... 1.
+    """
+    if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+        raise TypeError(
+            f"an action of type {jnp.result_type(value)} and shape {jnp.shape(value)} is given; expected one integer. "
+            "For many environments, wrap the step in jax.vmap."
+        )
+    if not isinstance(value, jax.core.Tracer) and not 0 <= int(value) < number:
+        raise ValueError(f"action is {int(value)}; expected one of 0 ... {number - 1}.")

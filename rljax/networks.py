@@ -53,7 +53,7 @@ def elu(x: Array) -> Array:
       >>> [round(float(elu(jnp.float32(x))), 3) for x in (-1, 0, 2)]
       [-0.632, 0.0, 2.0]
     """
-    return jnp.where(x > 0, x, jnp.exp(jnp.minimum(x, 0)) - 1)
+    return jnp.where(x > 0, x, jnp.exp(jnp.where(x > 0, 0, x)) - 1)  # inside too, so that no overflow meets a gradient
 
 
 def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Network:

@@ -100,13 +100,14 @@ def fused(key: Array) -> Array:
       >>> jax.random.uniform(key, (2,)).shape
       (2,)
     """
-    checks.key(key, jnp.shape(key))
+    checks.key(key, getattr(key, "shape", ()))
     if jax.random.key_impl(key) == _IMPL:
         return key
-    data = jax.random.key_data(key)
-    if data.shape[-1] != 2:  # wider implementations are squeezed through their own generator
-        data = jax.vmap(lambda k: jax.random.bits(k, (2,)))(key.reshape(-1)).reshape(*key.shape, 2)
-    return jax.random.wrap_key_data(jnp.concatenate([data, jnp.zeros_like(data[..., :1])], axis=-1), impl=_IMPL)
+    words = jnp.moveaxis(jax.random.key_data(key), -1, 0)
+    secret = (words[0], words[1])
+    for i in range(2, len(words), 2):  # keys wider than 64 bits are hashed into as many
+        secret = threefry(secret, (words[i], words[i + 1]))
+    return jax.random.wrap_key_data(jnp.stack([*secret, jnp.zeros_like(words[0])], axis=-1), impl=_IMPL)
 
 
 def uniforms(key: Array, count: int) -> tuple[Array, ...]:
@@ -121,7 +122,7 @@ def uniforms(key: Array, count: int) -> tuple[Array, ...]:
     """
     data = jax.random.key_data(fused(key))
     words = [w for j in range(-(-count // 2)) for w in threefry((data[0], data[1]), (data[2], jnp.uint32(j)))]
-    # 23 random bits are the mantissa of a float in [1, 2).
+    # 23 random bits are the mantissa of a float in [1, 2), in float64 mode too.
     return tuple(
         lax.bitcast_convert_type((w >> np.uint32(9)) | np.uint32(0x3F800000), jnp.float32) - 1.0 for w in words[:count]
     )

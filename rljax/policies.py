@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -26,13 +27,14 @@ class Distribution(NamedTuple):
     entropy: Callable[..., Array]  # (parameter, mask=None) -> []
 
 
-def angle_policy(observation: Array) -> Array:
+def angle_policy(observation: Array, mask: Array | None = None) -> Array:
     """The chapter's hard-coded CartPole policy: push towards the side that the pole leans to.
 
         a = 0 if angle < 0 else 1
 
     Args:
       observation: [4] position, velocity, angle, angular velocity.
+      mask: [2] bool.
 
     Example:
       >>> int(angle_policy(jnp.array([0., 0., -0.1, 0.])))
@@ -40,7 +42,7 @@ def angle_policy(observation: Array) -> Array:
 
     Geron (2022), ch. 18, "Introduction to OpenAI Gym": 41.7 steps on average.
     """
-    return (observation[2] >= 0).astype(jnp.int32)
+    return _available(observation[2] >= 0, mask)
 
 
 def greedy(q: Array, mask: Array | None = None) -> Array:
@@ -58,6 +60,7 @@ def greedy(q: Array, mask: Array | None = None) -> Array:
     if mask is None:
         return jnp.argmax(q).astype(jnp.int32)
     checks.same_shape(q=q, mask=mask)
+    checks.boolean(mask=mask)
     lowest = jnp.finfo(q.dtype).min  # an available -inf still beats the masked
     return jnp.argmax(jnp.where(mask, jnp.maximum(q, lowest), -jnp.inf)).astype(jnp.int32)
 
@@ -81,23 +84,29 @@ def epsilon_greedy(key: Array, q: Array, epsilon: ArrayLike, mask: Array | None 
     """
     checks.real("epsilon", epsilon, 0, 1)
     key_coin, key_action = jax.random.split(key)
-    explore = noise.uniforms(key_coin, 1)[0] < epsilon
+    coin = noise.uniforms(key_coin, 1)[0]
+    explore = coin < jnp.asarray(epsilon, coin.dtype)
     random_action = categorical.sample(key_action, jnp.zeros_like(q), mask)
     return jnp.where(explore, random_action, greedy(q, mask))
 
 
 def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    action = noise.uniforms(key, 1)[0] < jax.nn.sigmoid(logit)
+    action = noise.uniforms(key, 1)[0].astype(logit.dtype) < jax.nn.sigmoid(logit)
     return _available(action, mask)
 
 
 def _bernoulli_mode(logit: Array, mask: Array | None = None) -> Array:
+    checks.rank(0, logit=logit)
     return _available(logit > 0, mask)
 
 
 def _available(action: Array, mask: Array | None) -> Array:
-    return (action if mask is None else mask[1] & (action | ~mask[0])).astype(jnp.int32)
+    """1 if `action`, 0 if not; the other one where that is not available."""
+    if mask is not None:
+        _two_of(mask)
+        action = mask[1] & (action | ~mask[0])
+    return action.astype(jnp.int32)
 
 
 def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) -> Array:
@@ -105,18 +114,27 @@ def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) 
     log_prob = jnp.minimum(jnp.where(action == 1, logit, -logit), 0.0) - _softplus_tail(logit)
     if mask is None:
         return log_prob
+    _two_of(mask)
     return jnp.where(mask.all(), log_prob, jnp.where(mask[action], 0.0, _lowest(logit)))
 
 
 def _bernoulli_entropy(logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
     entropy = jnp.maximum(logit, 0.0) + _softplus_tail(logit) - logit * jax.nn.sigmoid(logit)
-    return entropy if mask is None else jnp.where(mask.all(), entropy, 0.0)
+    if mask is None:
+        return entropy
+    _two_of(mask)
+    return jnp.where(mask.all(), entropy, 0.0)
+
+
+def _two_of(mask: Array) -> None:
+    checks.boolean(mask=mask)
+    checks.same_shape(mask=mask, two_actions=np.zeros(2))
 
 
 def _softplus_tail(logit: Array) -> Array:
     """log(1 + exp(-|logit|)): log sigmoid(x) = min(x, 0) - tail, the same tail for both actions and the entropy."""
-    return jnp.log1p(jnp.exp(-jnp.abs(logit)))
+    return jnp.log1p(jnp.exp(jnp.minimum(logit, -logit)))  # as -|logit|, but with the right derivative at zero: 0
 
 
 def _lowest(logits: Array) -> float:
@@ -131,10 +149,14 @@ def _categorical_sample(key: Array, logits: Array, mask: Array | None = None) ->
 def _categorical_log_probs(logits: Array, mask: Array | None) -> Array:
     checks.rank(1, logits=logits)
     lowest = _lowest(logits)
-    if mask is not None:
-        checks.same_shape(logits=logits, mask=mask)
-        logits = jnp.where(mask, logits, lowest)
-    return jnp.maximum(jax.nn.log_softmax(logits), lowest)
+    if mask is None:
+        mask = jnp.ones(logits.shape, bool)
+    checks.same_shape(logits=logits, mask=mask)
+    checks.boolean(mask=mask)
+    # Below the highest available logit first: else a masked one, put to the lowest, could stand above an available one.
+    highest = jax.lax.stop_gradient(jnp.max(logits, where=mask, initial=-jnp.inf))
+    below = jnp.where(mask, jnp.maximum(logits - highest, lowest), lowest)
+    return jnp.maximum(jax.nn.log_softmax(below), lowest)
 
 
 def _categorical_log_prob(logits: Array, action: Array, mask: Array | None = None) -> Array:

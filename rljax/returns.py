@@ -38,8 +38,10 @@ def discounted_returns(r_t: ArrayLike, discount_t: ArrayLike, *, parallel: bool 
     Sutton & Barto (2018), eq. 3.9; Geron (2022), ch. 18, "Evaluating actions: the credit assignment problem".
     """
     r_t = _floats(r_t)
-    discount_t = jnp.broadcast_to(jnp.asarray(discount_t, r_t.dtype), r_t.shape)
     checks.rank(1, r_t=r_t)
+    discount_t = jnp.asarray(discount_t, r_t.dtype)
+    discount_t = jnp.full_like(r_t, discount_t) if discount_t.ndim == 0 else discount_t
+    checks.same_shape(r_t=r_t, discount_t=discount_t)
     return _recurrence(r_t, discount_t, parallel)
 
 
@@ -166,10 +168,14 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
     x = _floats(x)
     valid = jnp.ones(x.shape, bool) if valid is None else jnp.asarray(valid)
     checks.same_shape(x=x, valid=valid)
+    checks.boolean(valid=valid)
     count = jnp.maximum(valid.astype(x.dtype).sum(), 1.0)  # a float sum: XLA:CPU sums integers one by one
     centred = jnp.where(valid, x - jnp.where(valid, x, 0.0).sum() / count, 0.0)
-    scale = jnp.sqrt(jnp.square(centred).sum() / count)
-    return centred / jnp.where(scale > 0, scale, 1.0)
+    variance = jnp.square(centred).sum() / count
+    # Equal entries differ from their mean by rounding alone; dividing that by itself would make it look like knowledge.
+    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(jnp.where(valid, x, 0.0)))
+    differ = variance > jnp.square(lax.stop_gradient(rounding))
+    return jnp.where(differ, centred / jnp.sqrt(jnp.where(differ, variance, 1.0)), 0.0)
 
 
 def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:

@@ -70,7 +70,9 @@ def oracle(env, state, action):
     drive = largest(force, centrifugal) / env.total_mass
     spin = np.maximum(largest(env.gravity * sin, -cos * temp), np.abs(cos) * drive) / inertia
     spin *= 4.0 / 3.0 / share  # the divisor is a difference, whose first term is 4/3
-    push = np.maximum(largest(temp, xacc - temp), np.maximum(drive, env.polemass_length * spin * np.abs(cos) / env.total_mass))
+    push = np.maximum(
+        largest(temp, xacc - temp), np.maximum(drive, env.polemass_length * spin * np.abs(cos) / env.total_mass)
+    )
     of_v = np.maximum(largest(v, env.tau * xacc), env.tau * push)
     of_omega = np.maximum(largest(omega, env.tau * thetaacc), env.tau * spin)
     of_x = np.maximum(largest(x, next_x - x), 0.0 if explicit else env.tau * of_v)
@@ -237,7 +239,7 @@ def test_episodes_end_on_gymnasiums_step(integrator):
                 break
         lengths.append(t + 1)
         last.append(theirs.state)
-    assert len(set(lengths)) > 50 and 5 < sum(length > 100 for length in lengths)
+    assert len(set(lengths)) > 50 and sum(length > 100 for length in lengths) > 5
 
     with jax.enable_x64(True):
         env = CartPole(integrator=integrator)
@@ -269,7 +271,9 @@ def test_time_limit_ends_exactly(limit):
 
     played = play(jax.random.key(0))
     assert not played.terminated.any()
-    np.testing.assert_array_equal(played.truncated, np.broadcast_to(np.arange(limit + 3)[:, None] == limit - 1, (limit + 3, 8)))
+    np.testing.assert_array_equal(
+        played.truncated, np.broadcast_to(np.arange(limit + 3)[:, None] == limit - 1, (limit + 3, 8))
+    )
     assert played.valid.sum(axis=0).tolist() == [limit] * 8 == played.reward.sum(axis=0).tolist()
 
 
@@ -305,7 +309,9 @@ def test_vmap_over_parameters_is_separate_environments(precision):
         env = dataclasses.replace(CartPole(), gravity=gravity, masspole=masspole)
         return jax.vmap(lambda s, a: env.step(key, s, a))(state, action)
 
-    together = jax.jit(jax.vmap(step))(jnp.asarray(gravity, state.angle.dtype), jnp.asarray(masspole, state.angle.dtype))
+    together = jax.jit(jax.vmap(step))(
+        jnp.asarray(gravity, state.angle.dtype), jnp.asarray(masspole, state.angle.dtype)
+    )
     for i, (g, m) in enumerate(zip(gravity, masspole, strict=True)):
         alone = stepper(CartPole(gravity=float(g), masspole=float(m)))(state, action)
         one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
@@ -322,7 +328,9 @@ def test_a_stack_of_environments_is_an_environment_under_vmap():
     state, right, key = CartPoleState(*jnp.array([0.1, -0.2, 0.05, 0.3])), jnp.int32(1), jax.random.key(0)
     together = jax.vmap(lambda env: env.step(key, state, right))(stacked)
     for i, env in enumerate(each):
-        chex.assert_trees_all_close(jax.tree.map(lambda leaf, i=i: leaf[i], together), env.step(key, state, right), atol=1e-6)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda leaf, i=i: leaf[i], together), env.step(key, state, right), atol=1e-6
+        )
 
 
 def test_derived_constants_follow_their_primitives():
@@ -429,7 +437,13 @@ def test_environment_is_an_argument_of_jit_and_does_not_retrace():
         return env.step(jax.random.key(0), state, action)
 
     state = CartPoleState(*jnp.array([0.1, -0.2, 0.05, 0.3]))
-    for options in ({}, {"gravity": 1.6}, {"tau": 0.1}, {"integrator": "semi-implicit"}, {"integrator": "semi-implicit", "length": 2.0}):
+    for options in (
+        {},
+        {"gravity": 1.6},
+        {"tau": 0.1},
+        {"integrator": "semi-implicit"},
+        {"integrator": "semi-implicit", "length": 2.0},
+    ):
         env = CartPole(**options)
         ours, alone = step(env, state, jnp.int32(0)), env.step(jax.random.key(0), state, jnp.int32(0))
         chex.assert_trees_all_close(ours, alone, atol=1e-6)
@@ -442,6 +456,35 @@ def test_key_is_not_consumed_by_deterministic_physics():
         state, _ = env.step(key, state, jnp.int32(1))  # the key-reuse checker of conftest would object
 
 
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        (2, ValueError),
+        (-1, ValueError),
+        (jnp.int32(2), ValueError),
+        (1.0, TypeError),
+        (jnp.float32(1.0), TypeError),
+        (True, TypeError),
+        (jnp.zeros(1, jnp.int32), TypeError),
+    ],
+)
+def test_what_is_no_action_is_refused(action, error):
+    """Gymnasium refuses them too; taken for 0, they would push left."""
+    env = CartPole()
+    state, _ = env.reset(jax.random.key(0))
+    with pytest.raises(error, match="action"):
+        env.step(jax.random.key(1), state, action)
+
+
+@pytest.mark.parametrize("action", [1, np.int64(1), jnp.int32(1), jnp.uint8(1)])
+def test_any_integer_is_an_action(action):
+    env = CartPole()
+    state, _ = env.reset(jax.random.key(0))
+    chex.assert_trees_all_equal(
+        env.step(jax.random.key(1), state, action), env.step(jax.random.key(1), state, jnp.int32(1))
+    )
+
+
 # Gradients
 
 
@@ -449,7 +492,11 @@ def test_key_is_not_consumed_by_deterministic_physics():
 def test_gradient_through_the_physics_is_that_of_finite_differences(integrator):
     env = CartPole(integrator=integrator)
     with jax.enable_x64(True):
-        names = [f.name for f in dataclasses.fields(env) if not f.metadata and "threshold" not in f.name and f.name != "reset_range"]
+        names = [
+            f.name
+            for f in dataclasses.fields(env)
+            if not f.metadata and "threshold" not in f.name and f.name != "reset_range"
+        ]
         assert len(names) == 6
 
         def after(parameters, state):
@@ -477,5 +524,7 @@ def test_gradient_is_finite_far_beyond_the_living(precision):
     if precision:
         exact = jacobian
         with jax.enable_x64(False):
-            fast = jax.jit(jax.vmap(jax.jacfwd(env.dynamics)))(jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), state), action)
+            fast = jax.jit(jax.vmap(jax.jacfwd(env.dynamics)))(
+                jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), state), action
+            )
         chex.assert_trees_all_close(jax.tree.map(np.float64, fast), jax.tree.map(np.float64, exact), rtol=0, atol=1e-5)

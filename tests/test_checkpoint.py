@@ -29,7 +29,10 @@ class Pair(NamedTuple):
 
 SMALL = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": (np.int8(3), np.array([True, False]))}
 ABOUT = {"experiment": "test", "sizes": [4, 5, 1], "x": None}
-TYPES = [np.bool_, *(np.dtype(f"{kind}{size}") for kind, sizes in (("i", "1248"), ("u", "1248"), ("f", "248")) for size in sizes)]
+TYPES = [
+    np.bool_,
+    *(np.dtype(f"{kind}{size}") for kind, sizes in (("i", "1248"), ("u", "1248"), ("f", "248")) for size in sizes),
+]
 
 
 @pytest.fixture
@@ -42,7 +45,12 @@ def same(a, b):
     if jax.tree.structure(a) != jax.tree.structure(b):
         return False
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(np.asarray(x).dtype == np.asarray(y).dtype and np.asarray(x).shape == np.asarray(y).shape and np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in leaves)
+    return all(
+        np.asarray(x).dtype == np.asarray(y).dtype
+        and np.asarray(x).shape == np.asarray(y).shape
+        and np.asarray(x).tobytes() == np.asarray(y).tobytes()
+        for x, y in leaves
+    )
 
 
 # There and back
@@ -83,7 +91,9 @@ def test_no_leaves_and_a_lone_leaf(tmp_path):
 @settings(deadline=None, max_examples=60)
 @given(
     leaves=st.lists(
-        st.sampled_from(TYPES).flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, max_side=4))),
+        st.sampled_from(TYPES).flatmap(
+            lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, max_side=4))
+        ),
         max_size=4,
     )
 )
@@ -94,7 +104,15 @@ def test_any_arrays_come_back_to_the_bit(tmp_path_factory, leaves):
 
 @pytest.mark.parametrize(
     "leaf",
-    [object(), "text", 1 + 2j, np.datetime64("2020-01-01"), np.array([None]), jnp.zeros(2, jnp.bfloat16), jax.random.key(0)],
+    [
+        object(),
+        "text",
+        1 + 2j,
+        np.datetime64("2020-01-01"),
+        np.array([None]),
+        jnp.zeros(2, jnp.bfloat16),
+        jax.random.key(0),
+    ],
     ids=["object", "text", "complex", "date", "object array", "bfloat16", "key"],
 )
 def test_what_is_no_number_is_not_saved(tmp_path, leaf):
@@ -124,11 +142,17 @@ def test_saving_replaces_whole_or_not_at_all(small, monkeypatch):
 @pytest.mark.parametrize(
     ("like", "message"),
     [
-        ({**SMALL, "w": np.zeros((3, 2), np.float32)}, r"\['w'\] as float32\[2, 3\]; this network expects float32\[3, 2\]"),
+        (
+            {**SMALL, "w": np.zeros((3, 2), np.float32)},
+            r"\['w'\] as float32\[2, 3\]; this network expects float32\[3, 2\]",
+        ),
         ({**SMALL, "w": np.zeros(6, np.float32)}, r"\['w'\] as float32\[2, 3\]; this network expects float32\[6\]"),
         ({**SMALL, "w": np.zeros((2, 3))}, r"\['w'\] as float32\[2, 3\]; this network expects float64\[2, 3\]"),
         ({**SMALL, "w": np.zeros((2, 3), np.int32)}, r"\['w'\] as float32\[2, 3\]; this network expects int32"),
-        ({**SMALL, "b": (np.int8(3), np.array([1, 0], np.uint8))}, r"\['b'\]\[1\] as bool\[2\]; this network expects uint8\[2\]"),
+        (
+            {**SMALL, "b": (np.int8(3), np.array([1, 0], np.uint8))},
+            r"\['b'\]\[1\] as bool\[2\]; this network expects uint8\[2\]",
+        ),
         ({**SMALL, "extra": np.ones(1)}, r"has no \['extra'\]; it holds \['b'\]\[0\], \['b'\]\[1\], \['w'\]"),
         ({"v": SMALL["w"], "b": SMALL["b"]}, r"has no \['v'\]"),
         ({"b": SMALL["b"]}, r"also holds \['w'\], which this network lacks"),
@@ -146,12 +170,11 @@ def test_other_leaves_shapes_and_types_are_refused_by_name(small, like, message)
 
 
 def verdict(path, like=SMALL):
-    """"same", "refused", or what should never be: other content, or another error."""
+    """ "same", "refused", or what should never be: other content, or another error."""
     try:
         loaded, about = checkpoint.load(path, like), checkpoint.about(path)
     except BadCheckpoint as error:
-        assert str(path) in str(error)
-        return "refused"
+        return "refused" if str(path) in str(error) else f"refused without its name: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "same" if same(loaded, like) and about == ABOUT else "silently other"
@@ -179,7 +202,11 @@ def test_no_flipped_bit_is_ever_silently_wrong(small):
 
 
 @settings(deadline=None, max_examples=300)
-@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 12), kind=st.sampled_from(["bytes", "cut out", "put in", "swap"]))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 12),
+    kind=st.sampled_from(["bytes", "cut out", "put in", "swap"]),
+)
 def test_no_damage_is_ever_silently_wrong(tmp_path_factory, seed, count, kind):
     path = tmp_path_factory.getbasetemp() / "fuzz.npz"
     dice, data = random.Random(seed), bytearray(checkpoint.save(path, SMALL, ABOUT).read_bytes())
@@ -198,7 +225,10 @@ def test_no_damage_is_ever_silently_wrong(tmp_path_factory, seed, count, kind):
 
 
 @settings(deadline=None, max_examples=100)
-@given(data=st.binary(max_size=400), start=st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY\x01\x00", b"\x80\x04"]))
+@given(
+    data=st.binary(max_size=400),
+    start=st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY\x01\x00", b"\x80\x04"]),
+)
 def test_noise_is_refused(tmp_path_factory, data, start):
     path = tmp_path_factory.getbasetemp() / "noise.npz"
     path.write_bytes(start + data)
@@ -231,7 +261,9 @@ def archive(members=(), manifest=None):
     """A whole archive of SMALL, with some members or the manifest replaced: its checksums are right."""
     file = io.BytesIO()
     content = {f"leaf_{i}.npy": npy(leaf) for i, leaf in enumerate(jax.tree.leaves(SMALL))}
-    text = json.dumps(MANIFEST if manifest is None else manifest).encode() if not isinstance(manifest, bytes) else manifest
+    text = (
+        json.dumps(MANIFEST if manifest is None else manifest).encode() if not isinstance(manifest, bytes) else manifest
+    )
     content["manifest.npy"] = npy(np.frombuffer(text, np.uint8))
     with zipfile.ZipFile(file, "w") as members_of:
         for name, data in {**content, **dict(members)}.items():

@@ -135,7 +135,9 @@ def test_listing_names_every_experiment_in_one_line(tmp_path, arguments):
 
 def test_listing_is_of_the_files():
     files = [p.relative_to(ROOT / "experiments") for p in (ROOT / "experiments").rglob("*.py") if p.name[0] != "_"]
-    runnable = {".".join(p.with_suffix("").parts) for p in files if "\ndef main(" in (ROOT / "experiments" / p).read_text()}
+    runnable = {
+        ".".join(p.with_suffix("").parts) for p in files if "\ndef main(" in (ROOT / "experiments" / p).read_text()
+    }
     assert set(NAMES) == runnable
 
 
@@ -199,7 +201,9 @@ def test_reinforce_quick(trained):
         iterations = [[int(r["iteration"]) for r in mine if r["seed"] == seed] for seed in "01"]
         assert all(column == list(range(1, len(column) + 1)) for column in iterations)
         assert sum(map(len, iterations)) / 2 == variant["iterations_iqm"]
-        assert {r["mean_length"] for r in mine if r["seed"] == "0"} != {r["mean_length"] for r in mine if r["seed"] == "1"}
+        assert {r["mean_length"] for r in mine if r["seed"] == "0"} != {
+            r["mean_length"] for r in mine if r["seed"] == "1"
+        }
     assert summary["plain"]["iterations_iqm"] == summary["shaped"]["iterations_iqm"] == 10
     quantities = ("mean_length", "mean_return", "loss", "entropy", "compile_seconds", "run_seconds")
     assert all(math.isfinite(float(row[name])) for row in rows for name in quantities)
@@ -321,9 +325,13 @@ def test_bad_seeds_end_in_one_line_and_leave_nothing(name, seed, trained):
 def test_a_folder_in_use_is_refused_and_untouched(name, trained):
     Path("mine").mkdir()
     Path("mine/thesis.tex").write_text("years of work")
-    assert "mine exists and is not an empty folder" in refusal(name, *([trained] if name == "play" else []), "--out", "mine")
+    assert "mine exists and is not an empty folder" in refusal(
+        name, *([trained] if name == "play" else []), "--out", "mine"
+    )
     Path("file").write_text("more work")
-    assert "file exists and is not an empty folder" in refusal(name, *([trained] if name == "play" else []), "--out", "file")
+    assert "file exists and is not an empty folder" in refusal(
+        name, *([trained] if name == "play" else []), "--out", "file"
+    )
 
 
 def policies_that_are_none(whole):

@@ -26,10 +26,14 @@ def test_what_is_there_is_refused_and_untouched(tmp_path, kind):
     else:
         out.mkdir()
         (out / "deep").mkdir() if kind == "folder inside" else (out / kind.split()[0]).write_text("mine")
-    before = sorted((path, path.stat().st_mtime_ns, path.is_file() and path.read_text()) for path in tmp_path.rglob("*"))
+    before = sorted(
+        (path, path.stat().st_mtime_ns, path.is_file() and path.read_text()) for path in tmp_path.rglob("*")
+    )
     with pytest.raises(FileExistsError, match=r"out exists and is not an empty folder; .* of demo\. .*--out"):
         folder.create(out, "demo")
-    assert before == sorted((path, path.stat().st_mtime_ns, path.is_file() and path.read_text()) for path in tmp_path.rglob("*"))
+    assert before == sorted(
+        (path, path.stat().st_mtime_ns, path.is_file() and path.read_text()) for path in tmp_path.rglob("*")
+    )
 
 
 def test_an_empty_or_new_folder_is_taken_with_its_parents(tmp_path):

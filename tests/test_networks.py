@@ -44,11 +44,11 @@ def test_the_chapters_policy_has_31_parameters_and_a_scalar_output():
 
 
 @in_both_precisions
-@pytest.mark.parametrize("sizes", [(4, 5, 1), (3, 2), (2, 40, 3, 1), (4, 64, 64, 2), (1, 1), (33, 1), (1, 33)])
+@pytest.mark.parametrize("sizes", [(4, 5, 1), (3, 2), (1, 40, 3, 1), (33, 1), (1, 33)])
 def test_the_forward_pass_by_hand(sizes):
     """Narrow layers and wide ones, which take different roads, with elu between them."""
     network = mlp(sizes)
-    params = shaken(network.init(jax.random.key(0)))
+    params = shaken(jax.jit(network.init)(jax.random.key(0)))
     apply = jax.jit(network.apply)
     for observation in np.random.default_rng(1).normal(size=(3, sizes[0])) * 2:
         expected = by_hand(params, observation, elu)
@@ -119,22 +119,23 @@ def test_eager_jitted_vmapped_and_scanned_networks_are_equal_and_traced_once(siz
     chex.assert_shape(jax.vmap(network.apply, (0, None))(many, rows[0]), (2, *eager.shape[1:]))
 
 
-@pytest.mark.parametrize("size", [0.0, 1e3, -1e3, 1e30])
-def test_gradients_are_finite_for_observations_of_any_size(size):
+def test_gradients_are_finite_for_observations_of_any_size():
     network = chapter_policy()
     params = network.init(jax.random.key(0))
-    chex.assert_tree_all_finite(jax.jit(jax.value_and_grad(network.apply))(params, jnp.full(4, size)))
+    slope = jax.jit(jax.value_and_grad(network.apply))
+    for size in (0.0, 1e3, -1e3, 1e30, -1e30):
+        chex.assert_tree_all_finite(slope(params, jnp.full(4, size)))
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (5,), (4, 1), (1, 4), (10, 4)])
-def test_an_observation_of_another_shape_is_refused(shape):
+def test_an_observation_of_another_shape_is_refused():
     network = chapter_policy()
     params = network.init(jax.random.key(0))
-    with pytest.raises(ValueError, match=r"observation of shape \(.*4 inputs; expected \(4,\).*jax\.vmap"):
-        network.apply(params, jnp.zeros(shape))
+    for shape in ((), (3,), (5,), (4, 1), (1, 4), (10, 4)):
+        with pytest.raises(ValueError, match=r"observation of shape \(.*4 inputs; expected \(4,\).*jax\.vmap"):
+            network.apply(params, jnp.zeros(shape))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,10 @@ def test_a_figure_that_fails_leaves_the_old_one(tmp_path):
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install"), plots.figure(tmp_path / "f.png", title="", xlabel="", ylabel=""):
+    with (
+        pytest.raises(ModuleNotFoundError, match="pip install"),
+        plots.figure(tmp_path / "f.png", title="", xlabel="", ylabel=""),
+    ):
         pass
     assert not any(tmp_path.iterdir())
 

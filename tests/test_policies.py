@@ -1,6 +1,7 @@
 """Action choice: what is available is chosen with the probability that is claimed, and nothing else ever is."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -14,11 +15,18 @@ from rljax.policies import angle_policy, bernoulli, categorical, epsilon_greedy,
 
 in_both_precisions = pytest.mark.usefixtures("precision")
 DRAWS = 100_000
+jitted = SimpleNamespace(
+    bernoulli=policies.Distribution(*map(jax.jit, bernoulli)),
+    categorical=policies.Distribution(*map(jax.jit, categorical)),
+)
 INF = float("inf")
 
 
 def keys(number=DRAWS, seed=0):
     return jax.random.split(noise.fused(jax.random.key(seed)), number)
+
+
+slope_of_two, slope_of_many = jax.jit(jax.grad(bernoulli.log_prob)), jax.jit(jax.grad(categorical.log_prob))
 
 
 def softmax(logits, mask=None):
@@ -82,23 +90,23 @@ def test_greedy_is_the_first_of_the_best_available(q, mask, action):
 @in_both_precisions
 def test_bernoulli_mode_is_the_likelier_available_action():
     for logit, action in ((2.0, 1), (-2.0, 0), (1e30, 1), (-1e30, 0), (0.0, 0)):
-        chex.assert_trees_all_equal(bernoulli.mode(jnp.asarray(logit)), jnp.int32(action))
+        chex.assert_trees_all_equal(jitted.bernoulli.mode(jnp.asarray(logit)), jnp.int32(action))
         for mask, only in (((True, True), action), ((True, False), 0), ((False, True), 1)):
-            chex.assert_trees_all_equal(bernoulli.mode(jnp.asarray(logit), jnp.array(mask)), jnp.int32(only))
+            chex.assert_trees_all_equal(jitted.bernoulli.mode(jnp.asarray(logit), jnp.array(mask)), jnp.int32(only))
 
 
 @in_both_precisions
 def test_entropies_by_hand():
     log = np.log
     close = lambda a, b: chex.assert_trees_all_close(np.float64(a), np.float64(b), atol=1e-6)
-    close(bernoulli.entropy(jnp.asarray(0.0)), log(2))
-    close(bernoulli.entropy(jnp.asarray(log(3.0))), 0.75 * log(4 / 3) + 0.25 * log(4))
-    close(bernoulli.entropy(jnp.asarray(-log(3.0))), 0.75 * log(4 / 3) + 0.25 * log(4))
-    close(bernoulli.entropy(jnp.asarray(0.0), jnp.array([True, False])), 0)
-    close(categorical.entropy(jnp.zeros(4)), log(4))
-    close(categorical.entropy(jnp.log(jnp.array([0.5, 0.25, 0.25]))), 1.5 * log(2))
-    close(categorical.entropy(jnp.zeros(4), jnp.array([True, False, True, False])), log(2))
-    close(categorical.entropy(jnp.zeros(4), jnp.array([False, False, True, False])), 0)
+    close(jitted.bernoulli.entropy(jnp.asarray(0.0)), log(2))
+    close(jitted.bernoulli.entropy(jnp.asarray(log(3.0))), 0.75 * log(4 / 3) + 0.25 * log(4))
+    close(jitted.bernoulli.entropy(jnp.asarray(-log(3.0))), 0.75 * log(4 / 3) + 0.25 * log(4))
+    close(jitted.bernoulli.entropy(jnp.asarray(0.0), jnp.array([True, False])), 0)
+    close(jitted.categorical.entropy(jnp.zeros(4)), log(4))
+    close(jitted.categorical.entropy(jnp.log(jnp.array([0.5, 0.25, 0.25]))), 1.5 * log(2))
+    close(jitted.categorical.entropy(jnp.zeros(4), jnp.array([True, False, True, False])), log(2))
+    close(jitted.categorical.entropy(jnp.zeros(4), jnp.array([False, False, True, False])), 0)
 
 
 @in_both_precisions
@@ -106,17 +114,17 @@ def test_log_probabilities_by_hand():
     log = np.log
     close = lambda a, b: chex.assert_trees_all_close(np.asarray(a, np.float64), np.asarray(b, np.float64), atol=1e-6)
     for action, p in ((0, 0.25), (1, 0.75)):
-        close(bernoulli.log_prob(jnp.asarray(log(3.0)), jnp.int32(action)), log(p))
-        close(jax.grad(bernoulli.log_prob)(jnp.asarray(log(3.0)), jnp.int32(action)), action - 0.75)
+        close(jitted.bernoulli.log_prob(jnp.asarray(log(3.0)), jnp.int32(action)), log(p))
+        close(slope_of_two(jnp.asarray(log(3.0)), jnp.int32(action)), action - 0.75)
     logits = jnp.log(jnp.array([0.5, 0.25, 0.25])) + 7
-    close(categorical.log_prob(logits, jnp.int32(1)), log(0.25))
-    close(jax.grad(categorical.log_prob)(logits, jnp.int32(1)), [-0.5, 0.75, -0.25])
+    close(jitted.categorical.log_prob(logits, jnp.int32(1)), log(0.25))
+    close(slope_of_many(logits, jnp.int32(1)), [-0.5, 0.75, -0.25])
     mask = jnp.array([True, True, False])
-    close(categorical.log_prob(logits, jnp.int32(1), mask), log(1 / 3))
-    close(jax.grad(categorical.log_prob)(logits, jnp.int32(1), mask), [-2 / 3, 2 / 3, 0])
+    close(jitted.categorical.log_prob(logits, jnp.int32(1), mask), log(1 / 3))
+    close(slope_of_many(logits, jnp.int32(1), mask), [-2 / 3, 2 / 3, 0])
     only = jnp.array([False, True])
-    close(bernoulli.log_prob(jnp.asarray(-5.0), jnp.int32(1), only), 0)
-    close(jax.grad(bernoulli.log_prob)(jnp.asarray(-5.0), jnp.int32(1), only), 0)
+    close(jitted.bernoulli.log_prob(jnp.asarray(-5.0), jnp.int32(1), only), 0)
+    close(slope_of_two(jnp.asarray(-5.0), jnp.int32(1), only), 0)
 
 
 # Statistical ----------------------------------------------------------------------------------------------------------
@@ -125,7 +133,7 @@ def test_log_probabilities_by_hand():
 @in_both_precisions
 @pytest.mark.parametrize("logit", [0.0, 1.2, -4.0, 30.0])
 def test_bernoulli_samples_its_law(logit):
-    actions = jax.vmap(bernoulli.sample, (0, None))(keys(), jnp.asarray(logit, float))
+    actions = jax.vmap(jitted.bernoulli.sample, (0, None))(keys(), jnp.asarray(logit, float))
     chex.assert_type(actions, jnp.int32)
     p = softmax_of_one(logit)
     assert_law(actions, np.where(p < 1e-9, 0, p))
@@ -136,7 +144,7 @@ def test_bernoulli_samples_its_law(logit):
 def test_categorical_samples_its_law(mask):
     logits = [0.0, 1.0, 3.0, -INF, -2.0]
     mask = None if mask is None else np.array(mask)
-    actions = jax.vmap(categorical.sample, (0, None, None))(keys(), jnp.array(logits, float), mask)
+    actions = jax.vmap(jitted.categorical.sample, (0, None, None))(keys(), jnp.array(logits, float), mask)
     chex.assert_type(actions, jnp.int32)
     assert_law(actions, softmax(logits, mask))
 
@@ -168,11 +176,12 @@ def anything():
 
 def test_a_masked_action_is_never_chosen_of_many(anything):
     logits, mask = anything
+    explore = jax.vmap(epsilon_greedy, (0, 0, None, 0))
     choices = {
-        "categorical": jax.vmap(categorical.sample)(keys(), logits, mask),
-        "mode": jax.vmap(categorical.mode)(logits, mask),
-        "greedy": jax.vmap(greedy)(logits, mask),
-        **{f"epsilon {e}": jax.vmap(epsilon_greedy, (0, 0, None, 0))(keys(), logits, e, mask) for e in (0.0, 0.5, 1.0)},
+        "categorical": jax.vmap(jitted.categorical.sample)(keys(), logits, mask),
+        "mode": jax.vmap(jitted.categorical.mode)(logits, mask),
+        "greedy": jax.vmap(jax.jit(greedy))(logits, mask),
+        **{f"epsilon {e}": jax.jit(explore)(keys(), logits, np.float32(e), mask) for e in (0.0, 0.5, 1.0)},
     }
     for name, actions in choices.items():
         assert mask[np.arange(DRAWS), actions].all(), name
@@ -274,9 +283,14 @@ def test_two_logits_of_which_one_is_zero_are_one_logit():
         for mask in (None, *(np.array(m) for m in ((True, True), (True, False), (False, True)))):
             for action in np.flatnonzero([True, True] if mask is None else mask):
                 action = jnp.int32(action)
-                one, two = bernoulli.log_prob(logit, action, mask), categorical.log_prob(pair, action, mask)
+                one, two = (
+                    jitted.bernoulli.log_prob(logit, action, mask),
+                    jitted.categorical.log_prob(pair, action, mask),
+                )
                 chex.assert_trees_all_close(one, two, atol=1e-6)
-            chex.assert_trees_all_close(bernoulli.entropy(logit, mask), categorical.entropy(pair, mask), atol=1e-6)
+            chex.assert_trees_all_close(
+                jitted.bernoulli.entropy(logit, mask), jitted.categorical.entropy(pair, mask), atol=1e-6
+            )
 
 
 @pytest.mark.parametrize("distribution", [bernoulli, categorical], ids=["bernoulli", "categorical"])
@@ -332,7 +346,7 @@ def test_other_keys_choose_other_actions_and_the_same_key_the_same():
 
 @pytest.mark.parametrize("epsilon", [-0.1, 1.1, float("nan"), INF, np.float32(2)])
 def test_epsilon_outside_of_0_and_1_is_refused(epsilon):
-    with pytest.raises(ValueError, match=rf"epsilon is {epsilon:g}; expected a number in \[0, 1\]"):
+    with pytest.raises(ValueError, match=rf"epsilon is {epsilon:g}(\.0)?; expected a number in \[0, 1\]"):
         epsilon_greedy(jax.random.key(0), jnp.zeros(2), epsilon)
     with pytest.raises(TypeError, match=r"epsilon is '0\.1'; expected a number"):
         epsilon_greedy(jax.random.key(0), jnp.zeros(2), "0.1")

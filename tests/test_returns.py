@@ -16,7 +16,9 @@ from rljax.returns import discounted_returns, gae, lambda_returns, n_step_return
 
 in_both_precisions = pytest.mark.usefixtures("precision")
 T = 7
-random_laws = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+random_laws = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 class Stream(NamedTuple):

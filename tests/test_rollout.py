@@ -1,6 +1,7 @@
 """Rollouts: what each transition says at the end of an episode, in three modes; nothing lost, nothing leaked."""
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -175,6 +176,26 @@ def test_where_a_deterministic_run_is_cut_changes_nothing(mode, cut):
     cursor, second = count(2, 12 - cut, mode, cursor)
     chex.assert_trees_all_equal(jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second), whole)
     chex.assert_trees_all_equal(cursor, whole_cursor)
+
+
+@pytest.mark.parametrize("before", ["none", "next_step"])
+def test_same_step_takes_up_the_dead_of_another_mode(before):
+    """After three steps the first and the third counter are over; whatever the mode was, each goes on with an episode."""
+    cursor, _ = count(0, 3, before)
+    assert cursor.over.tolist() == [True, before == "none", True]
+    cursor, played = count(1, 9, "same_step", cursor)
+    assert played.valid.all() and not cursor.over.any()
+    dead = [0, 2]
+    np.testing.assert_array_equal(np.asarray(played.state.inner.count)[:, dead].T, [[0, 1, 2] * 3] * 2)
+    np.testing.assert_array_equal(np.asarray(played.truncated)[:, dead].T, [[0, 0, 1] * 3] * 2)
+
+
+@pytest.mark.parametrize("after", ["none", "next_step"])
+def test_the_dead_wait_for_what_the_next_mode_does_with_them(after):
+    cursor, _ = count(0, 3, "next_step")
+    _, played = count(1, 3, after, cursor)
+    assert np.asarray(played.state.inner.count)[:, 0].tolist() == {"none": [3, 3, 3], "next_step": [3, 0, 1]}[after]
+    assert np.asarray(played.valid)[:, 0].tolist() == [False] + [after == "next_step"] * 2
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -382,8 +403,8 @@ def test_gradient_of_what_was_lived_is_finite(masked):
         cursor = rollout.Cursor(jnp.float32([2.0]), jnp.zeros(1, bool))
         policy = lambda key, observation: jnp.int32(0)
         _, played = rollout.unroll(jax.random.key(0), Squares(a), policy, cursor, 20, autoreset="none")
-        chex.assert_tree_all_finite(jax.lax.stop_gradient(played.next_state)) if not isinstance(a, jax.core.Tracer) else None
-        return played.reward.sum() if masked == "by the rollout" else -jnp.where(played.valid, played.next_state, 0.0).sum()
+        by_rollout, by_caller = played.reward.sum(), -jnp.where(played.valid, played.next_state, 0.0).sum()
+        return by_rollout if masked == "by the rollout" else by_caller
 
     # x_1 = 4 a, x_2 = 16 a^3, x_3 = 256 a^7, and there it ends.
     assert float(total(jnp.float32(1.0))) == -(4 + 16 + 256)
@@ -502,7 +523,9 @@ def test_nothing_leaks_over_the_end_of_an_episode(lane, which, later, seed, size
     row = [column[:, lane].astype(np.float32) for column in stream()]
     ends = np.flatnonzero((row[1] + row[2])[:-1])
     end = ends[which % len(ends)]
-    changed, kept = (slice(end + 1, None), slice(None, end + 1)) if later else (slice(None, end + 1), slice(end + 1, None))
+    changed, kept = (
+        (slice(end + 1, None), slice(None, end + 1)) if later else (slice(None, end + 1), slice(end + 1, None))
+    )
     random, other = np.random.default_rng(seed), [column.copy() for column in row]
     for i, column in enumerate(other):
         new = random.normal(size=T) * size if i not in (1, 2) else random.integers(0, 2, T)
@@ -519,9 +542,11 @@ def test_estimates_of_a_stream_are_those_of_its_episodes_alone():
     """Against a loop in float64 over each episode: what is terminated is worth nothing, what is truncated its value."""
     for lane in range(N):
         r, terminated, truncated, v_tm1, v_t = (column[:, lane].astype(np.float64) for column in stream())
-        monte_carlo, mixed, advantage, _, _, _, three = np.asarray(estimates(*(np.float32(x) for x in (r, terminated, truncated, v_tm1, v_t))))
+        monte_carlo, mixed, advantage, _, _, _, three = np.asarray(
+            estimates(*(np.float32(x) for x in (r, terminated, truncated, v_tm1, v_t)))
+        )
         bounds = [0, *(np.flatnonzero(terminated + truncated) + 1), T]
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in itertools.pairwise(bounds):
             future, g = 0.0, None
             for t in reversed(range(low, high)):
                 future = r[t] + GAMMA * future
@@ -542,10 +567,22 @@ START = rollout.Cursor(CartPoleState(*jnp.zeros((4, 2))), jnp.zeros(2, bool))
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda k: rollout.unroll(k, CartPole(), coin, START, 3, autoreset="always"), ValueError, "autoreset is 'always'; expected one of 'none', 'same_step', 'next_step'"),
+        (
+            lambda k: rollout.unroll(k, CartPole(), coin, START, 3, autoreset="always"),
+            ValueError,
+            "autoreset is 'always'; expected one of 'none', 'same_step', 'next_step'",
+        ),
         (lambda k: rollout.unroll(k, CartPole(), coin, START, 3, autoreset=None), ValueError, "autoreset is None"),
-        (lambda k: rollout.unroll(k, CartPole(), coin, START, 0), ValueError, "num_steps is 0; expected a whole number"),
-        (lambda k: rollout.unroll(k, CartPole(), coin, START, 2.0), TypeError, "num_steps is 2.0; expected a whole number"),
+        (
+            lambda k: rollout.unroll(k, CartPole(), coin, START, 0),
+            ValueError,
+            "num_steps is 0; expected a whole number",
+        ),
+        (
+            lambda k: rollout.unroll(k, CartPole(), coin, START, 2.0),
+            TypeError,
+            "num_steps is 2.0; expected a whole number",
+        ),
         (lambda k: rollout.start(k, CartPole(), 0), ValueError, "num_envs is 0; expected a whole number"),
         (lambda k: rollout.start(k, CartPole(), 1.5), TypeError, "num_envs is 1.5; expected a whole number"),
         (lambda k: rollout.episodes(k, CartPole(), coin, 0, 10), ValueError, "is 0; expected a whole number"),

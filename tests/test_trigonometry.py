@@ -21,7 +21,9 @@ compiled = jax.jit(sin_cos)
 def angles():
     """float32 rows of one size, so that the function compiles once."""
     random = np.random.default_rng(0)
-    quarter_turns = np.arange(-SIZE // 2, SIZE // 2) % 10431 - 5215  # every multiple of pi/4 in the domain, and its neighbours
+    quarter_turns = (
+        np.arange(-SIZE // 2, SIZE // 2) % 10431 - 5215
+    )  # every multiple of pi/4 in the domain, and its neighbours
     near = (quarter_turns * (np.pi / 4)).astype(np.float32)
     ulps = random.integers(-2, 3, SIZE).astype(np.float32)
     rows = {
@@ -81,7 +83,7 @@ def test_small_angles_keep_their_relative_precision():
 
 def test_derivatives_are_each_other():
     row = np.concatenate([angles()[name][::32] for name in ("one turn", "whole domain", "random")])
-    (sin, cos), (d_sin, d_cos) = jax.jit(lambda x: jax.jvp(sin_cos, (x,), (jnp.ones_like(x),)))(row)
+    _, (d_sin, d_cos) = jax.jit(lambda x: jax.jvp(sin_cos, (x,), (jnp.ones_like(x),)))(row)
     exact = row.astype(np.float64)
     close(d_sin, np.cos(exact), 1e-6)  # the derivative of a minimax polynomial is a little worse than the polynomial
     close(d_cos, -np.sin(exact), 1e-6)
@@ -128,7 +130,9 @@ def test_cartpole_falls_back_where_the_domain_is_not_known(env, fast):
 
 def test_cartpole_falls_back_where_the_threshold_is_traced():
     assert {"sin", "cos"} <= primitives(lambda env: env.dynamics(state_at(0.1), jnp.int32(1)), CartPole())
-    swept = lambda threshold: dataclasses.replace(CartPole(), angle_threshold=threshold).dynamics(state_at(0.1), jnp.int32(1))
+    swept = lambda threshold: dataclasses.replace(CartPole(), angle_threshold=threshold).dynamics(
+        state_at(0.1), jnp.int32(1)
+    )
     assert {"sin", "cos"} <= primitives(jax.vmap(swept), jnp.float32([0.1, 1e5]))
 
 

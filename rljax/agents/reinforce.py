@@ -141,14 +141,15 @@ def reinforce(
         )
         parameter = jax.vmap(functools.partial(network.apply, params.policy))(o_tm1)
         log_prob = jax.vmap(distribution.log_prob)(parameter, a_tm1)
-        entropy = losses.masked_mean(jax.vmap(distribution.entropy)(parameter), valid)
-        advantage, value_loss = g_t, jnp.zeros_like(entropy)
+        entropy = jax.vmap(distribution.entropy)(parameter)
+        advantage, value_loss = g_t, 0.0
         if baseline is not None:
             v_tm1 = jax.vmap(functools.partial(baseline.apply, params.baseline))(o_tm1)
             advantage, value_loss = g_t - v_tm1, losses.value_loss(v_tm1, g_t, valid)
-        policy_loss = losses.policy_gradient_loss(log_prob, returns.normalise(advantage, valid), valid)
-        bonus = 0.0 if entropy_bonus is None else entropy_bonus * entropy
-        return policy_loss + value_loss - bonus, entropy
+        bonus = {} if entropy_bonus is None else {"entropy_tm1": entropy, "entropy_bonus": entropy_bonus}
+        weight = returns.normalise(advantage, valid)
+        policy_loss = losses.policy_gradient_loss(log_prob, weight, valid, **bonus)
+        return policy_loss + value_loss, losses.masked_mean(entropy, valid)
 
     def act(params: ReinforceParams, key: Array, observation: Any) -> Array:
         del key

@@ -103,8 +103,14 @@ class CartPole:
         return state, self.observe(state)
 
     def step(self, key: Array, state: CartPoleState, action: Array) -> tuple[CartPoleState, Step]:
-        """One push of `tau` seconds; the physics is deterministic and leaves `key` unused."""
+        """One push of `tau` seconds; the physics is deterministic and leaves `key` unused.
+
+        Errors:
+          TypeError: the action is not one integer.
+          ValueError: it is neither 0 nor 1, as far as it is known (not under jit).
+        """
         del key
+        checks.action(action, 2)
         next_state = self.dynamics(state, action)
         terminated = self.terminal(next_state)
         reward = self.reward(terminated, fell_before=self.terminal(state))
