@@ -29,7 +29,8 @@ def real(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, a
         raise TypeError(f"{name} is {value!r}; expected a number.")
     number = float(value)
     if not (low < number if above else low <= number) or not number <= high:
-        raise ValueError(f"{name} is {value}; expected a number in {'(' if above else '['}{low:g}, {high:g}].")
+        text = f"{number:g}" if float(f"{number:g}") == number else repr(number)  # never a value rounded into the range
+        raise ValueError(f"{name} is {text}; expected a number in {'(' if above else '['}{low:g}, {high:g}].")
 
 
 def integer(name: str, value: Any, low: int) -> None:

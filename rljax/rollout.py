@@ -69,6 +69,10 @@ def unroll(
     checks.integer("num_steps", num_steps, 1)
     num_envs = cursor.over.shape[0]
     lanes = _lanes(key, num_envs)
+    if autoreset == "same_step":  # a cursor from another mode may wait for a reset that this mode never makes
+        fresh = jax.vmap(lambda lane: env.reset(jax.random.fold_in(lane, 3 * num_steps + 2))[0])(lanes)
+        state = jax.vmap(_select)(cursor.over, fresh, cursor.state)
+        cursor = Cursor(state, jnp.zeros_like(cursor.over))
 
     def body(carry: tuple[Array, Cursor], _: None) -> tuple[tuple[Array, Cursor], _Record]:
         t, cursor = carry
@@ -78,7 +82,7 @@ def unroll(
     # The clock rides in the carry: read from `xs` it would cost one more kernel a step. A few environments are recorded
     # in two stages: XLA:CPU runs a loop whose buffers are all tiny (512 bytes) without its thread pool, 3x as fast.
     block = max(k for k in range(1, num_steps + 1) if num_steps % k == 0 and (k == 1 or k * num_envs <= 128))
-    carry = (jnp.uint32(0), cursor)
+    carry = (jnp.int32(0), cursor)
     (_, cursor), record = lax.scan(lambda c, _: lax.scan(body, c, None, block), carry, None, num_steps // block)
     record = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), record)
     # Observations are functions of states, so the loop need not stack them: one pass over [T, N] does it better.
@@ -133,7 +137,7 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
         t, cursor, _ = carry
         return (t < max_steps) & ~cursor.over.all()
 
-    return lax.while_loop(going, body, (jnp.uint32(0), cursor, none))[2]
+    return lax.while_loop(going, body, (jnp.int32(0), cursor, none))[2]
 
 
 class _Record(NamedTuple):

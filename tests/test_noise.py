@@ -245,7 +245,10 @@ def test_every_bit_of_every_width_is_fair(dtype):
         words = np.asarray(jax.random.bits(noise.fused(jax.random.key(3)), (2**18,), dtype))
     assert words.dtype == dtype
     assert np.abs(count_ones(words)).max() < 5
-    assert np.abs(count_ones(words[::2] ^ words[1::2])).max() < 5
+    assert np.abs(count_ones(words[::2] ^ words[1::2])).max() < 5  # from one word to the next
+    signs = 2 * np.unpackbits(words.view(np.uint8).reshape(words.size, -1), axis=1).astype(np.float32) - 1
+    among = signs.T @ signs / np.sqrt(words.size) - np.sqrt(words.size) * np.eye(signs.shape[1])
+    assert np.abs(among).max() < 5  # from any bit of a word to any other
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5])

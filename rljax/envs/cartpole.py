@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
@@ -68,7 +69,7 @@ class CartPole:
         checks.choice("integrator", self.integrator, ("euler", "semi-implicit"))
         for name in (f.name for f in dataclasses.fields(self) if not f.metadata):
             value = getattr(self, name)
-            if isinstance(value, (int, float)):
+            if isinstance(value, Real):
                 checks.real(name, value, 0.0, above=name != "reset_range" and name != "gravity")
 
     @property

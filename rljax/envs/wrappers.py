@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
@@ -38,7 +39,7 @@ class TimeLimit:
     max_steps: int | Array
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_steps, (int, float)):
+        if isinstance(self.max_steps, Real):
             checks.integer("max_steps", self.max_steps, 1)
 
     @property
