@@ -23,7 +23,8 @@ def judge(keys: Array, env: envs.Environment, act: Act, parameters: Any, episode
         policy = lambda key, observation: act(parameters, key, observation)
         return rollout.episodes(key, env, policy, episodes, max_steps).lengths
 
-    return np.asarray(jax.jit(jax.vmap(one))(keys, parameters))
+    # Cloned: the same fresh episodes may judge several candidates.
+    return np.asarray(jax.jit(jax.vmap(one))(jax.random.clone(keys), parameters))
 
 
 def film(

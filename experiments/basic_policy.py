@@ -33,6 +33,7 @@ def main(
     episodes = min(episodes, 20) if quick else episodes
     checks.integer("episodes", episodes, 1)
     checks.integer("max_steps", max_steps, 1)
+    checks.seed(seed)
     path = folder.create(out, "basic_policy")
     folder.write_config(path, "basic_policy", options)
 

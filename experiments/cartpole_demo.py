@@ -25,6 +25,7 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, steps: 
     options = {"seed": seed, "quick": quick, "steps": steps}
     steps = min(steps, 30) if quick else steps
     checks.integer("steps", steps, 1)
+    checks.seed(seed)
     path = folder.create(out, "cartpole_demo")
     folder.write_config(path, "cartpole_demo", options)
     played = _play.film(

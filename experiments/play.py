@@ -26,6 +26,8 @@ def main(
       episodes: number of episodes.
       max_steps: most steps of an episode; default: as in training.
     """
+    import operator
+
     import jax
     import numpy as np
 
@@ -38,10 +40,17 @@ def main(
     checks.integer("episodes", episodes, 1)
     file = run_folder / "policy.npz"
     about = checkpoint.about(file)
-    if max_steps is None:
-        max_steps = int(about["max_steps"])
+    try:
+        limit, sizes = operator.index(about["max_steps"]), [operator.index(size) for size in about["sizes"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} does not say for which network and episode length it is ({error!r}); "
+            "expected what an experiment saved, with max_steps and sizes."
+        ) from error
+    max_steps = limit if max_steps is None else max_steps
+    checks.seed(seed)
     checks.integer("max_steps", max_steps, 1)
-    network = networks.mlp(about["sizes"])
+    network = networks.mlp(sizes)
     parameters = checkpoint.load(file, jax.eval_shape(network.init, jax.random.key(0)))
     path = folder.create(out, "play")
     folder.write_config(path, "play", options)

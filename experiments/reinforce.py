@@ -56,6 +56,7 @@ def main(
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     if quick:
         seeds, iterations, max_steps, test_episodes = min(seeds, 2), min(iterations, 10), min(max_steps, 50), 10
+    checks.seed(seed)
     checks.integer("seeds", seeds, 1)
     checks.integer("iterations", iterations, 1)
     checks.integer("patience", patience, 1)
@@ -98,7 +99,9 @@ def main(
                 bar.update(progress.steps, note)
 
             every = next(n for n in (5, 4, 3, 2, 1) if iterations % n == 0)
-            result = train.train(algorithm, keys, iterations, eval_every=every, chunk=2, on_chunk=show, **stopping)
+            result = train.train(
+                algorithm, jax.random.clone(keys), iterations, eval_every=every, chunk=2, on_chunk=show, **stopping
+            )
         results[name] = result
         judged = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps)
         lengths[name] = judged.mean(axis=1)
@@ -144,13 +147,14 @@ def main(
     name, (algorithm, _) = list(variants.items())[-1]
     result = results[name]
     best = int(np.argmax(lengths[name]))
+    key_film = keys_test[best]
     first = train.begin(algorithm, keys[best]).best
     last = jax.tree.map(lambda leaf: leaf[best], result.parameters)
     about = {"experiment": "reinforce", "env": "CartPole", "max_steps": max_steps, "sizes": sizes}
     checkpoint.save(path / "policy.npz", last.policy, about)
     for file, parameters, caption in (("before.gif", first, "before training"), ("after.gif", last, "after training")):
         policy = lambda key, observation, parameters=parameters: algorithm.act(parameters, key, observation)
-        _play.film(path / file, keys_test[best], env, policy, max_steps, caption)
+        _play.film(path / file, key_film, env, policy, max_steps, caption)
 
     _console.table(
         f"REINFORCE on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",

@@ -47,6 +47,18 @@ def integer(name: str, value: Any, low: int) -> None:
         raise ValueError(f"{name} is {value}; expected a whole number of at least {low}.")
 
 
+def seed(value: Any) -> None:
+    """`value` is a whole number in [0, 2^32): what every generator here takes, JAX's and Gymnasium's.
+
+    Example:
+      >>> seed(-1)
+      Traceback (most recent call last):
+      ValueError: seed is -1; expected a whole number of at least 0 and below 2**32.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**32:
+        raise ValueError(f"seed is {value}; expected a whole number of at least 0 and below 2**32.")
+
+
 def choice(name: str, value: Any, options: tuple[str, ...]) -> None:
     """`value` is one of `options`.
 

@@ -45,7 +45,7 @@ def policy_gradient_loss(
 
     Williams (1992); Sutton & Barto (2018), sec. 13.3; Geron (2022), ch. 18, "Policy gradients".
     """
-    optional = {"baseline_tm1": baseline_tm1, "entropy_tm1": entropy_tm1}
+    optional = {"baseline_tm1": baseline_tm1, "entropy_tm1": entropy_tm1, "valid": valid}
     given = {name: value for name, value in optional.items() if value is not None}
     checks.same_shape(log_prob_tm1=log_prob_tm1, weight_t=weight_t, **given)
     weight_t = weight_t if baseline_tm1 is None else weight_t - baseline_tm1
@@ -71,7 +71,7 @@ def value_loss(v_tm1: Array, target_t: Array, valid: Array | None = None) -> Arr
       >>> float(value_loss(jnp.array([1., 2.]), jnp.array([3., 2.])))
       1.0
     """
-    checks.same_shape(v_tm1=v_tm1, target_t=target_t)
+    checks.same_shape(v_tm1=v_tm1, target_t=target_t, **({} if valid is None else {"valid": valid}))
     (error,) = _without_padding(valid, jax.lax.stop_gradient(target_t) - v_tm1)
     return masked_mean(0.5 * jnp.square(error), valid)
 

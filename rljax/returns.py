@@ -170,12 +170,12 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
     checks.same_shape(x=x, valid=valid)
     checks.boolean(valid=valid)
     count = jnp.maximum(valid.astype(x.dtype).sum(), 1.0)  # a float sum: XLA:CPU sums integers one by one
-    centred = jnp.where(valid, x - jnp.where(valid, x, 0.0).sum() / count, 0.0)
+    # From the least entry up, so that equal entries come out as zero exactly, not as rounding divided by itself.
+    least = lax.stop_gradient(jnp.min(x, where=valid, initial=jnp.inf))
+    above = jnp.where(valid, x - least, 0.0)
+    centred = jnp.where(valid, above - above.sum() / count, 0.0)
     variance = jnp.square(centred).sum() / count
-    # Equal entries differ from their mean by rounding alone; dividing that by itself would make it look like knowledge.
-    rounding = 4 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(jnp.where(valid, x, 0.0)))
-    differ = variance > jnp.square(lax.stop_gradient(rounding))
-    return jnp.where(differ, centred / jnp.sqrt(jnp.where(differ, variance, 1.0)), 0.0)
+    return jnp.where(variance > 0, centred / jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
 
 
 def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:

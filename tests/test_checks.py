@@ -171,3 +171,38 @@ def test_the_right_number_of_axes_passes_and_another_is_sent_to_vmap():
     )
     refuses(ValueError, rf"q has shape \(3,\); expected 0 axes\. {advice}", checks.rank, 0, q=jnp.zeros(3))
     refuses(ValueError, rf"q has shape \(3,\); expected 2 axes\. {advice}", checks.rank, 2, q=jnp.zeros(3))
+
+
+def test_bools_pass_and_numbers_are_refused():
+    checks.boolean(a=jnp.ones(3, bool), b=np.zeros((), bool), c=True)
+    advice = "Compare it with something, or convert it: valid.astype(bool)."
+    for value, kind in ((jnp.ones(3), "float32"), (np.ones(3, np.int32), "int32")):
+        message = re.escape(f"valid has type {kind}; expected bool. {advice}")
+        refuses(TypeError, message, checks.boolean, valid=value)
+        refuses(TypeError, message, checks.boolean, fine=jnp.ones(3, bool), valid=value)
+        with pytest.raises(TypeError, match=message):
+            jax.jit(lambda v: checks.boolean(valid=v))(value)
+
+
+@pytest.mark.parametrize("value", [0, 1, np.int64(1), jnp.int32(0), np.uint8(1)])
+def test_an_action_among_those_there_are_passes(value):
+    assert checks.action(value, 2) is None
+
+
+def test_an_action_out_of_range_is_refused_unless_it_is_traced():
+    for value in (2, -1, jnp.int32(7), np.int64(-3)):
+        refuses(ValueError, rf"action is {int(value)}; expected one of 0 \.\.\. 1\.", checks.action, value, 2)
+    jax.jit(lambda a: checks.action(a, 2))(7)
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [
+        (jnp.zeros(3, jnp.int32), r"type int32 and shape \(3,\)"),
+        (jnp.float32(1), r"type float32 and shape \(\)"),
+        (True, r"type bool and shape \(\)"),
+    ],
+)
+def test_what_is_not_one_integer_is_no_action(value, given):
+    advice = r"For many environments, wrap the step in jax\.vmap\."
+    refuses(TypeError, rf"an action of {given} is given; expected one integer\. {advice}", checks.action, value, 2)

@@ -25,7 +25,9 @@ def test_what_is_there_is_refused_and_untouched(tmp_path, kind):
         out.write_text("mine")
     else:
         out.mkdir()
-        (out / "deep").mkdir() if kind == "folder inside" else (out / kind.split()[0]).write_text("mine")
+        (out / "deep").mkdir() if kind == "folder inside" else (
+            out / (".hidden" if "hidden" in kind else "file")
+        ).write_text("mine")
     before = sorted(
         (path, path.stat().st_mtime_ns, path.is_file() and path.read_text()) for path in tmp_path.rglob("*")
     )
@@ -196,7 +198,7 @@ def test_reading_says_what_is_wrong(tmp_path):
 
 
 def test_csv_comes_back(tmp_path):
-    rows = [{"name": "a,b", "x": 0.1, "n": 1}, {"name": 'says "hi"\nto all', "x": float("nan"), "n": -2}]
+    rows = [{"name": "a,b", "x": 0.1, "n": 1}, {"name": 'says "hi"\r\nto all\n', "x": float("nan"), "n": -2}]
     path = folder.write_csv(tmp_path / "rows.csv", iter(rows))
     with path.open(newline="") as file:
         back = list(csv.DictReader(file))

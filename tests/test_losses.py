@@ -40,6 +40,50 @@ def test_a_good_action_becomes_likelier_and_a_bad_one_less_likely():
 
 
 @in_both_precisions
+def test_a_baseline_and_an_entropy_bonus_by_hand():
+    log_prob, weight = jnp.array([-1.0, -2.0, -4.0]), jnp.array([3.0, -1.0, 0.5])
+    baseline, entropy = jnp.array([1.0, -2.0, 7.0]), jnp.array([0.5, 0.25, 0.6])
+
+    @jax.jit
+    def loss(log_prob, weight, baseline, entropy, bonus, valid):
+        return policy_gradient_loss(
+            log_prob, weight, valid, baseline_tm1=baseline, entropy_tm1=entropy, entropy_bonus=bonus
+        )
+
+    arguments = log_prob, weight, baseline, entropy, 0.1, jnp.array([True, True, False])
+    close(loss(*arguments), -((3 - 1) * -1 + (-1 + 2) * -2 + 0.1 * (0.5 + 0.25)) / 2)
+    slopes = jax.jit(jax.grad(loss, (0, 1, 2, 3)))(*arguments)
+    for found, expected in zip(slopes, ([-1, -0.5, 0], [0] * 3, [0] * 3, [-0.05, -0.05, 0]), strict=True):
+        close(found, expected)
+    plain = policy_gradient_loss(log_prob, weight)
+    close(policy_gradient_loss(log_prob, weight, baseline_tm1=jnp.zeros(3)), plain)
+    close(policy_gradient_loss(log_prob, weight, entropy_tm1=entropy), plain)
+
+
+@in_both_precisions
+def test_a_baseline_leaves_the_mean_of_the_gradient_and_lowers_its_variance():
+    """Exactly, summed over the four actions of a softmax policy; the baseline is the policy's mean return."""
+    logits, q = jnp.array([0.3, -1.0, 0.0, 2.0]), jnp.array([10.0, 11.0, 12.0, 9.0])
+    p = np.asarray(jax.nn.softmax(logits), np.float64)
+
+    @jax.jit
+    @jax.vmap
+    def gradient(action, weight, baseline):
+        log_prob = lambda x: policies.categorical.log_prob(x, action)[None]
+        loss = lambda x: policy_gradient_loss(log_prob(x), weight[None], baseline_tm1=baseline[None])
+        return jax.grad(loss)(logits)
+
+    means, variances = [], []
+    for baseline in (0.0, float(p @ np.asarray(q))):
+        g = np.asarray(gradient(jnp.arange(4, dtype=jnp.int32), q, jnp.full(4, baseline)), np.float64)
+        means.append(p @ g)
+        variances.append(p @ np.square(g - p @ g).sum(1))
+    close(means[0], means[1], atol=1e-5)
+    assert np.abs(means[0]).max() > 0.1
+    assert variances[1] < variances[0] / 10
+
+
+@in_both_precisions
 def test_value_loss_by_hand():
     v, target = jnp.array([1.0, 2.0, 5.0]), jnp.array([3.0, 2.0, 4.0])
     loss, gradient = of_value(v, target)
@@ -84,6 +128,16 @@ def test_what_stands_at_padding_has_no_effect_on_value_or_gradient(loss, garbage
     chex.assert_trees_all_equal(of(*jnp.array(dirty), VALID), of(*jnp.array(clean), VALID))
 
 
+def test_garbage_in_the_baseline_or_the_entropy_of_padding_has_no_effect():
+    def loss(log_prob, baseline, entropy):
+        others = {"baseline_tm1": baseline, "entropy_tm1": entropy, "entropy_bonus": 0.1}
+        return policy_gradient_loss(log_prob, jnp.arange(4.0), VALID, **others)
+
+    of, clean = jax.jit(jax.value_and_grad(loss, (0, 1, 2))), jnp.array([1.0, 2.0, 3.0, 4.0])
+    dirty = jnp.where(VALID, clean, jnp.nan)
+    chex.assert_trees_all_equal(of(dirty, dirty, dirty), of(clean, clean, clean))
+
+
 @pytest.mark.parametrize("garbage", [np.nan, np.inf])
 def test_a_masked_mean_ignores_padding(garbage):
     x = jnp.array([1.0, 2.0, 3.0, 4.0])
@@ -108,11 +162,21 @@ def test_rows_against_a_column_are_refused(loss):
         for call in (loss, jax.jit(loss)):
             with pytest.raises(ValueError, match=rf"{names[0]} has shape .* and {names[1]} .*expected equal shapes"):
                 call(jnp.zeros(a), jnp.zeros(b))
-    with pytest.raises(ValueError, match=r"valid \(3, 1\); expected equal shapes"):
+    with pytest.raises(ValueError, match=r"has shape \(3,\) and valid \(3, 1\); expected equal shapes"):
         loss(jnp.zeros(3), jnp.zeros(3), jnp.ones((3, 1), bool))
+    with pytest.raises(TypeError, match="valid has type float32; expected bool"):
+        loss(jnp.zeros(3), jnp.zeros(3), jnp.ones(3))
 
 
-def test_a_mean_refuses_a_mask_of_another_shape():
+def test_a_baseline_or_an_entropy_of_another_shape_is_refused():
+    for name in ("baseline_tm1", "entropy_tm1"):
+        with pytest.raises(ValueError, match=rf"log_prob_tm1 has shape \(3,\) and {name} \(3, 1\)"):
+            policy_gradient_loss(jnp.zeros(3), jnp.zeros(3), **{name: jnp.zeros((3, 1))})
+
+
+def test_a_mean_refuses_a_mask_of_another_shape_or_type():
+    with pytest.raises(TypeError, match="valid has type int32; expected bool"):
+        masked_mean(jnp.zeros(3), jnp.ones(3, jnp.int32))
     with pytest.raises(ValueError, match=r"x has shape \(3,\) and valid \(3, 1\)"):
         masked_mean(jnp.zeros(3), jnp.ones((3, 1), bool))
 

@@ -44,7 +44,7 @@ def test_the_chapters_policy_has_31_parameters_and_a_scalar_output():
 
 
 @in_both_precisions
-@pytest.mark.parametrize("sizes", [(4, 5, 1), (3, 2), (1, 40, 3, 1), (33, 1), (1, 33)])
+@pytest.mark.parametrize("sizes", [(4, 5, 1), (3, 2), (1, 40, 3, 1)])
 def test_the_forward_pass_by_hand(sizes):
     """Narrow layers and wide ones, which take different roads, with elu between them."""
     network = mlp(sizes)
@@ -70,6 +70,7 @@ def test_hidden_units_are_elu_unless_told_otherwise():
 @in_both_precisions
 def test_elu_and_its_slope_by_hand():
     """Also at zero, where the two halves meet smoothly, and far out, where an exponential would overflow."""
+    value_and_slope = jax.jit(jax.value_and_grad(networks.elu))
     for x, y, slope in (
         (0.0, 0, 1),
         (2.0, 2, 1),
@@ -78,12 +79,12 @@ def test_elu_and_its_slope_by_hand():
         (1e4, 1e4, 1),
         (1e30, 1e30, 1),
     ):
-        found = jax.value_and_grad(networks.elu)(jnp.asarray(x))
+        found = value_and_slope(jnp.asarray(x))
         chex.assert_trees_all_close(np.array(found, np.float64), np.array([y, slope], np.float64), rtol=1e-6)
 
 
 def test_weights_start_glorot_uniform_and_biases_at_zero():
-    params = mlp((30, 70, 2)).init(jax.random.key(0))
+    params = jax.jit(mlp((30, 70, 2)).init)(jax.random.key(0))
     for layer, (inputs, outputs) in zip(params, ((30, 70), (70, 2)), strict=True):
         assert not layer["bias"].any()
         limit = np.sqrt(6 / (inputs + outputs))
@@ -103,20 +104,20 @@ def test_other_keys_start_elsewhere_and_the_same_key_at_the_same_place():
     assert len({np.asarray(kernel).tobytes() for kernel in kernels}) == 4, "two layers or two keys start alike"
 
 
-@pytest.mark.parametrize("sizes", [(4, 5, 1), (4, 64, 2)])
-def test_eager_jitted_vmapped_and_scanned_networks_are_equal_and_traced_once(sizes):
-    network = mlp(sizes)
+def test_eager_jitted_vmapped_and_scanned_networks_are_equal_and_traced_once():
+    network = mlp((4, 3, 20, 2))  # both narrow and wide
     params = shaken(network.init(jax.random.key(0)))
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
     chex.clear_trace_counter()
     jitted = jax.jit(chex.assert_max_traces(network.apply, n=1))
     eager = jnp.stack([network.apply(params, row) for row in rows])
     chex.assert_trees_all_close(jnp.stack([jitted(params, row) for row in rows]), eager, rtol=1e-5, atol=1e-6)
-    chex.assert_trees_all_close(jax.vmap(network.apply, (None, 0))(params, rows), eager, rtol=1e-5, atol=1e-6)
+    mapped = jax.jit(jax.vmap(network.apply, (None, 0)))(params, rows)
+    chex.assert_trees_all_close(mapped, eager, rtol=1e-5, atol=1e-6)
     scanned = jax.lax.scan(lambda c, row: (c, network.apply(params, row)), None, rows)[1]
     chex.assert_trees_all_close(scanned, eager, rtol=1e-5, atol=1e-6)
-    many = jax.vmap(network.init)(jax.random.split(jax.random.key(1), 2))  # two networks at once: seeds under vmap
-    chex.assert_shape(jax.vmap(network.apply, (0, None))(many, rows[0]), (2, *eager.shape[1:]))
+    many = jax.jit(jax.vmap(network.init))(jax.random.split(jax.random.key(1), 2))  # seeds under vmap
+    chex.assert_shape(jax.jit(jax.vmap(network.apply, (0, None)))(many, rows[0]), (2, *eager.shape[1:]))
 
 
 def test_gradients_are_finite_for_observations_of_any_size():
@@ -180,7 +181,7 @@ def nnx_module():
 def test_any_pair_of_init_and_apply_learns(make):
     distribution = policies.categorical if make is linen_module else policies.bernoulli
     algorithm = agents.reinforce(envs.CartPole(), make(), distribution=distribution, episodes_per_update=2, max_steps=5)
-    before = algorithm.init(jax.random.key(0))
+    before = jax.jit(algorithm.init)(jax.random.key(0))
     after, metrics = jax.jit(algorithm.step)(jax.random.key(1), before)
     chex.assert_tree_all_finite((after.params, metrics))
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)

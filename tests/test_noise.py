@@ -99,6 +99,13 @@ def test_a_batch_of_keys_is_fused_key_by_key(impl):
     assert len(np.unique(one_by_one, axis=0)) == 4
 
 
+def test_every_word_of_a_wide_key_matters():
+    four = np.array([1, 2, 3, 4], np.uint32)
+    others = [four, *(four + np.eye(4, dtype=np.uint32)), four[::-1]]
+    fused = [data(noise.fused(jax.random.wrap_key_data(jnp.asarray(words), impl="rbg"))) for words in others]
+    assert len(np.unique(fused, axis=0)) == len(others)
+
+
 @pytest.mark.parametrize("key", [jax.random.PRNGKey(0), np.zeros(2, np.uint32), 0, None])
 def test_a_raw_key_is_refused_and_told_how_to_become_typed(key):
     for function in (noise.fused, lambda k: noise.uniforms(k, 2)):
@@ -141,40 +148,51 @@ def test_more_words_than_one_key_holds_are_refused():
 
 DRAWS = {
     "uniform": lambda k: jax.random.uniform(k, (3,)),
-    "uniform64": lambda k: jax.random.uniform(k, (3,), jnp.float64),
     "normal": lambda k: jax.random.normal(k, (3,)),
     "gumbel": lambda k: jax.random.gumbel(k, (3,)),
-    "bits8": lambda k: jax.random.bits(k, (3,), jnp.uint8),
-    "bits16": lambda k: jax.random.bits(k, (3,), jnp.uint16),
-    "bits32": lambda k: jax.random.bits(k, (2, 3), jnp.uint32),
-    "bits64": lambda k: jax.random.bits(k, (3,), jnp.uint64),
-    "randint": lambda k: jax.random.randint(k, (), 0, 1000),
-    "bernoulli": lambda k: jax.random.bernoulli(k, 0.3, (9,)),
-    "categorical": lambda k: jax.random.categorical(k, jnp.zeros(50)),
-    "permutation": lambda k: jax.random.permutation(k, 7),
+    "bits 8": lambda k: jax.random.bits(k, (3,), jnp.uint8),
+    "bits 16": lambda k: jax.random.bits(k, (3,), jnp.uint16),
+    "bits 32": lambda k: jax.random.bits(k, (2, 3), jnp.uint32),
+    "randint": lambda k: jax.random.randint(k, (), 0, 10**6),
+    "bernoulli": lambda k: jax.random.bernoulli(k, 0.3, (30,)),
+    "categorical": lambda k: jax.random.categorical(k, jnp.zeros(500)),
+    "permutation": lambda k: jax.random.permutation(k, 9),
     "split": lambda k: jax.random.key_data(jax.random.split(k, (2, 3))),
     "fold_in": lambda k: jax.random.key_data(jax.random.fold_in(k, 3)),
     "uniforms": lambda k: noise.uniforms(k, 5),
 }
+WIDE_DRAWS = {
+    "bits 64": lambda k: jax.random.bits(k, (3,), jnp.uint64),
+    "uniform 64": lambda k: jax.random.uniform(k, (3,), jnp.float64),
+    "normal 64": lambda k: jax.random.normal(k, (3,), jnp.float64),
+    "randint 64": lambda k: jax.random.randint(k, (), 0, 10**12, jnp.int64),
+}
 
 
-@pytest.mark.parametrize("name", DRAWS)
-def test_a_draw_is_the_same_eager_jitted_vmapped_and_scanned(name):
-    draw = DRAWS[name]
-    with jax.enable_x64("64" in name):
+@pytest.mark.parametrize("draws", [DRAWS, WIDE_DRAWS], ids=["32 bits", "64 bits"])
+def test_draws_are_the_same_eager_jitted_vmapped_and_scanned_and_traced_once(draws):
+    def everything(key):
+        return {name: draw(k) for (name, draw), k in zip(draws.items(), jax.random.split(key, len(draws)), strict=True)}
+
+    with jax.enable_x64(draws is WIDE_DRAWS):
+        chex.clear_trace_counter()
         keys = lambda: jax.random.split(noise.fused(jax.random.key(0)), 3)
-        eager = jax.tree.map(lambda *x: np.stack(x), *(draw(key) for key in keys()))
-        jitted = jax.jit(chex.assert_max_traces(draw, n=1))
-        others = (
+        jitted = jax.jit(chex.assert_max_traces(everything, n=1))
+        eager, *others = (
+            jax.tree.map(lambda *x: np.stack(x), *(everything(key) for key in keys())),
             jax.tree.map(lambda *x: np.stack(x), *(jitted(key) for key in keys())),
-            jax.vmap(draw)(keys()),
-            jax.lax.scan(lambda carry, key: (carry, draw(key)), None, keys())[1],
+            jax.jit(jax.vmap(everything))(keys()),
+            jax.lax.scan(lambda carry, key: (carry, everything(key)), None, keys())[1],
         )
         for other in others:
-            chex.assert_trees_all_equal_dtypes(eager, other)
+            chex.assert_trees_all_equal_shapes_and_dtypes(eager, other)
             chex.assert_trees_all_close(eager, other, rtol=1e-6)
-        first, *rest = jax.tree.leaves(eager)[0]
-        assert any((first != r).any() for r in rest), "three keys, one draw"
+    for name in draws:
+        first, second, third = (
+            np.concatenate([np.ravel(leaf[i]) for leaf in jax.tree.leaves(eager[name])]) for i in range(3)
+        )
+        assert (first != second).any(), name
+        assert (second != third).any(), name
 
 
 # The laws ------------------------------------------------------------------------------------------------------------

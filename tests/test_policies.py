@@ -64,6 +64,11 @@ def test_angle_policy_pushes_towards_the_lean(angle, action):
         chex.assert_trees_all_equal(angle_policy(observation), jnp.int32(action))
 
 
+def test_angle_policy_pushes_the_other_way_where_it_must():
+    for angle, mask in product((-0.1, 0.1), ((True, False), (False, True))):
+        chex.assert_trees_all_equal(angle_policy(jnp.array([0, 0, angle, 0]), np.array(mask)), jnp.int32(mask[1]))
+
+
 @in_both_precisions
 @pytest.mark.parametrize(
     ("q", "mask", "action"),
@@ -377,7 +382,7 @@ def test_the_mode_of_a_batch_is_refused_too():
         bernoulli.mode(jnp.zeros(1))
 
 
-@pytest.mark.parametrize(
+EVERY_CALL_WITH_A_MASK = pytest.mark.parametrize(
     "call",
     [
         lambda logits, mask: greedy(logits, mask),
@@ -389,12 +394,24 @@ def test_the_mode_of_a_batch_is_refused_too():
         lambda logits, mask: bernoulli.mode(logits[0], mask),
         lambda logits, mask: bernoulli.log_prob(logits[0], jnp.int32(0), mask),
         lambda logits, mask: bernoulli.entropy(logits[0], mask),
+        lambda logits, mask: angle_policy(logits, mask),
     ],
 )
+
+
+@EVERY_CALL_WITH_A_MASK
 def test_a_mask_of_another_shape_is_refused(call):
     for mask in (jnp.ones((3, 1), bool), jnp.ones(4, bool)):
         with pytest.raises(ValueError, match=r"mask.* \((4,|3, 1)\)"):
             call(jnp.zeros(3), mask)
+
+
+@EVERY_CALL_WITH_A_MASK
+def test_a_mask_of_numbers_is_refused(call):
+    """1 - mask and ~mask are different things of an integer, and a sum of floats is not a count."""
+    for dtype in (jnp.int32, jnp.float32):
+        with pytest.raises((TypeError, ValueError), match=r"mask"):
+            call(jnp.zeros(2), jnp.ones(2, dtype))
 
 
 def test_the_module_says_what_a_distribution_is():

