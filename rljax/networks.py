@@ -63,7 +63,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Net
 
     Args:
       sizes: inputs, hidden widths, outputs; a last size of 1 gives a scalar output [], not [1].
-      activation: of the hidden layers; `elu` is the chapter's.
+      activation: of the hidden layers, element by element; `elu` is the chapter's.
 
     Returns:
       `Network` from [sizes[0]] to [sizes[-1]] or [].

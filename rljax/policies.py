@@ -57,6 +57,7 @@ def greedy(q: Array, mask: Array | None = None) -> Array:
       2
     """
     checks.rank(1, q=q)
+    q = jnp.asarray(q, jnp.result_type(float)) if jnp.issubdtype(q.dtype, jnp.integer) else q
     if mask is None:
         return jnp.argmax(q).astype(jnp.int32)
     checks.same_shape(q=q, mask=mask)

@@ -180,6 +180,7 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
 
 def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:
     """x_t = a_t + b_t x_{t+1} with x_{T+1} = 0, backwards in time."""
+    checks.integer("the length of the stream", a_t.shape[0], 1)
     if not parallel:
 
         def backward(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
