@@ -55,7 +55,7 @@ def seed(value: Any) -> None:
       Traceback (most recent call last):
       ValueError: seed is -1; expected a whole number of at least 0 and below 2**32.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= value < 2**32:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**32:
         raise ValueError(f"seed is {value}; expected a whole number of at least 0 and below 2**32.")
 
 
