@@ -1,14 +1,15 @@
 """Random numbers that fuse: the same typed keys and the same `jax.random` calls, computed inside the kernel that uses them.
 
-JAX's own generator is called out of line, one kernel per call; in a rollout of a small environment that costs ten times
-the physics. Here the block cipher is the same, Threefry-2x32, written as plain 32-bit arithmetic, which XLA melts into the
-surrounding loop; 13 rounds, the fewest that pass all of TestU01's BigCrush (JAX takes 20). And keys are folded lazily:
+JAX's own generator is called out of line, one kernel per call; in a rollout of a small environment that costs more than the
+physics. Here the block cipher is the same, Threefry-2x32, written as plain 32-bit arithmetic, which XLA melts into the loop
+around it; with 13 rounds, Random123's reduced count (JAX takes 20): sound in every test of tests/test_noise.py, where 8
+rounds fail. And keys are folded lazily:
 
     key = (k, c)                                     64-bit secret k, pending counter c
     fold_in((k, c), x) = (Threefry_k(c, 2^32 - 1), x)    what is folded in waits as a counter
     bits((k, c))[j]    = Threefry_k(c, j)                so `fold_in(key, i)` for a thousand i costs one block, not a thousand
 
-No two (path, j) share an input of the cipher, so streams never overlap; nothing is carried and nothing is stored.
+Under one secret no two (x, j) share an input of the cipher; secrets meet as 64 random bits do. Nothing is carried or stored.
 
 Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
 """
