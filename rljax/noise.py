@@ -114,8 +114,8 @@ def fused(key: Array) -> Array:
 def uniforms(key: Array, count: int) -> tuple[Array, ...]:
     """`count` independent scalars, uniform in [0, 1): for records of scalars, such as the state of a small environment.
 
-    The law of `jax.random.uniform(key, (count,))`, at half its cost, and unstacked: an array would have to be filled by
-    one kernel and taken apart by another.
+    The law of `jax.random.uniform(key, (count,))`, from half as many blocks of the cipher, and unstacked: an array would
+    have to be filled by one kernel and taken apart by another.
 
     Example:
       >>> [x.shape for x in uniforms(jax.random.key(0), 3)]
