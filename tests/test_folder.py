@@ -213,6 +213,15 @@ def test_csv_of_uneven_rows_writes_nothing(tmp_path):
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("rows", [[], iter(())], ids=["list", "iterator"])
+def test_csv_of_no_rows_is_refused_and_leaves_what_was_there(tmp_path, rows):
+    """An empty file would be read as a broken one, and a head cannot be guessed."""
+    path = folder.write_csv(tmp_path / "rows.csv", [{"x": 1}])
+    with pytest.raises(ValueError, match=r"^no rows are given for .*rows\.csv; expected at least one, whose keys head"):
+        folder.write_csv(path, rows)
+    assert path.read_text().split() == ["x", "1"] and everything_in(tmp_path) == ["rows.csv"]
+
+
 def test_csv_rows_that_fail_half_way_leave_the_old_file(tmp_path):
     path = folder.write_csv(tmp_path / "rows.csv", [{"x": 1}])
 

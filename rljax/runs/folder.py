@@ -106,8 +106,17 @@ def write_config(path: Path, experiment: str, options: Mapping[str, Any]) -> Non
 
 
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """One line per row, headed by the keys of the first; whole or not at all."""
+    """One line per row, headed by the keys of the first; whole or not at all.
+
+    Errors:
+      ValueError: there is no row, and so no head, or a row has a key that the first lacks. Nothing is written.
+    """
     rows = list(rows)
+    if not rows:
+        raise ValueError(
+            f"no rows are given for {path}; expected at least one, whose keys head the table. "
+            "Without results there is no file to write."
+        )
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]))
     writer.writeheader()
