@@ -6,7 +6,8 @@ Values that are being traced (a learning rate under `vmap`) carry no number yet 
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
+from types import UnionType
 from typing import Any
 
 import jax
@@ -15,36 +16,61 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def real(name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, above: bool = False) -> None:
-    """`value` is a number (or a concrete scalar array) with `low <= value <= high`; `above` makes the lower end strict.
+def real(
+    name: str,
+    value: Any,
+    low: float = -np.inf,
+    high: float = np.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    batch: bool = False,
+) -> None:
+    """`value` is a number (or a concrete scalar array) with `low <= value <= high`.
+
+    `above` and `below` make the lower and the upper end strict, so that `below` with `high` infinite asks for a finite
+    number; `batch` allows an array of any shape, for `vmap`, and checks each of its elements.
 
     Example:
       >>> real("gamma", 1.5, 0, 1)
       Traceback (most recent call last):
       ValueError: gamma is 1.5; expected a number in [0, 1].
+      >>> real("gravity", np.array([9.8, np.inf]), 0, below=True, batch=True)
+      Traceback (most recent call last):
+      ValueError: gravity[1] is inf; expected a number in [0, inf).
     """
     if isinstance(value, jax.core.Tracer):
         return
-    if isinstance(value, bool) or not (isinstance(value, Real) or getattr(value, "shape", None) == ()):
-        raise TypeError(f"{name} is {value!r}; expected a number.")
-    number = float(value)
-    if not (low < number if above else low <= number) or not number <= high:
+    if not _is_a(int | float, value, jnp.floating, jnp.integer) or not (batch or np.ndim(value) == 0):
+        raise TypeError(f"{name} is {value!r}; expected a number{' or an array of numbers' if batch else ''}.")
+    numbers = np.asarray(value, np.float64)
+    inside = (low < numbers if above else low <= numbers) & (numbers < high if below else numbers <= high)
+    if not inside.all():
+        name, number = _first(name, numbers, ~inside)
+        number = float(number)
         text = f"{number:g}" if float(f"{number:g}") == number else repr(number)  # never a value rounded into the range
-        raise ValueError(f"{name} is {text}; expected a number in {'(' if above else '['}{low:g}, {high:g}].")
+        ends = f"{'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+        raise ValueError(f"{name} is {text}; expected a number in {ends}.")
 
 
-def integer(name: str, value: Any, low: int) -> None:
+def integer(name: str, value: Any, low: int, *, batch: bool = False) -> None:
     """`value` is a whole Python number of at least `low`: sizes shape the program, so they cannot be traced.
+
+    `batch` is for numbers that shape nothing: they may be traced, and arrays of any shape, checked element by element.
 
     Example:
       >>> integer("num_envs", 0, 1)
       Traceback (most recent call last):
       ValueError: num_envs is 0; expected a whole number of at least 1.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} is {value!r}; expected a whole number (int).")
-    if value < low:
-        raise ValueError(f"{name} is {value}; expected a whole number of at least {low}.")
+    if batch and isinstance(value, jax.core.Tracer):
+        return
+    if not _is_a(Integral, value, jnp.integer) or not (batch or isinstance(value, Integral)):
+        raise TypeError(f"{name} is {value!r}; expected a whole number (int){' or an array of them' if batch else ''}.")
+    numbers = np.asarray(value)
+    if not (numbers >= low).all():
+        name, number = _first(name, numbers, numbers < low)
+        raise ValueError(f"{name} is {number}; expected a whole number of at least {low}.")
 
 
 def seed(value: Any) -> None:
@@ -155,3 +181,16 @@ def action(value: Any, number: int) -> None:
         )
     if not isinstance(value, jax.core.Tracer) and not 0 <= int(value) < number:
         raise ValueError(f"action is {int(value)}; expected one of 0 ... {number - 1}.")
+
+
+def _is_a(kind: type | UnionType, value: Any, *dtypes: Any) -> bool:
+    """`value` is a Python number of that kind, or a scalar or an array of one of those types; a bool is no number."""
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return any(jnp.issubdtype(value.dtype, dtype) for dtype in dtypes)
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _first(name: str, numbers: np.ndarray, wrong: np.ndarray) -> tuple[str, Any]:
+    """The first wrong number and what to call it: `name`, or `name[i, j]` in an array."""
+    index = np.argwhere(wrong)[0].tolist()
+    return f"{name}{index or ''}", numbers[tuple(index)]

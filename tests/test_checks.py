@@ -74,11 +74,49 @@ def test_what_is_not_a_number_is_refused_as_such(value):
     refuses(TypeError, rf"gamma is {re.escape(repr(value))}; expected a number\.", checks.real, "gamma", value, 0, 1)
 
 
+@pytest.mark.parametrize(
+    "value", [np.array("0.5"), np.bool_(True), jnp.asarray(True), np.complex64(1), jax.random.key(0)]
+)
+def test_a_scalar_array_of_something_else_is_no_number(value):
+    for batch in (False, True):
+        refuses(TypeError, r"(?s)gamma is .*; expected a number.*\.", checks.real, "gamma", value, batch=batch)
+
+
+def test_a_strict_upper_end_is_not_reached_and_so_asks_for_what_is_finite():
+    checks.real("x", 1e300, 0, below=True)
+    message = r"x is inf; expected a number in \[0, inf\)\."
+    refuses(ValueError, message, checks.real, "x", float("inf"), 0, below=True)
+    message = r"x is 1; expected a number in \(0, 1\)\."
+    refuses(ValueError, message, checks.real, "x", 1, 0, 1, above=True, below=True)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_each_number_of_a_batch_is_checked(kind):
+    """Only where a batch is allowed; the message says which one is wrong."""
+    for value in (0.5, kind(0.5), kind([0.0, 1.0]), kind([[0, 1]]), kind(np.zeros((0, 3))), jnp.bfloat16(0.5)):
+        checks.real("gamma", value, 0, 1, batch=True)
+    ends = r"expected a number in \[0, 1\]\."
+    for value, place, shown in (
+        ([0.5, 1.5, 2.5], r"\[1\]", r"1\.5"),
+        ([[0.0, 1.0], [0.5, np.nan]], r"\[1, 1\]", "nan"),
+        (7, "", "7"),
+    ):
+        refuses(ValueError, rf"gamma{place} is {shown}; {ends}", checks.real, "gamma", kind(value), 0, 1, batch=True)
+    refuses(TypeError, r"gamma is .*; expected a number\.", checks.real, "gamma", kind([0.5]), 0, 1)
+
+
+@pytest.mark.parametrize("value", [None, "0.5", True, [0.5], 1j, np.array(["1"]), np.array([True]), np.array([None])])
+def test_what_is_neither_number_nor_batch_is_refused_as_such(value):
+    message = rf"gamma is {re.escape(repr(value))}; expected a number or an array of numbers\."
+    refuses(TypeError, message, checks.real, "gamma", value, 0, 1, batch=True)
+
+
 def test_a_traced_number_passes():
     """It carries no number yet; the run would be refused for what only the data can say."""
     traced = lambda gamma: checks.real("gamma", gamma, 0, 1) or gamma
     assert float(jax.jit(traced)(7.0)) == 7
     jax.vmap(traced)(jnp.arange(3.0))
+    jax.jit(lambda gamma: checks.real("gamma", gamma, 0, 1, below=True, batch=True))(jnp.full(3, jnp.inf))
     jax.grad(traced)(7.0)
 
 
@@ -91,11 +129,14 @@ def test_a_whole_number_that_is_large_enough_passes(value):
     ("value", "error", "message"),
     [
         (0, ValueError, r"num_envs is 0; expected a whole number of at least 1\."),
+        (-(10**30), ValueError, r"num_envs is -10{30}; expected a whole number of at least 1\."),
         (-3, ValueError, r"num_envs is -3; expected a whole number of at least 1\."),
         (2.0, TypeError, r"num_envs is 2\.0; expected a whole number \(int\)\."),
         (True, TypeError, r"num_envs is True; expected a whole number \(int\)\."),
         ("2", TypeError, r"num_envs is '2'; expected a whole number \(int\)\."),
         (None, TypeError, r"num_envs is None; expected a whole number \(int\)\."),
+        (np.array(2), TypeError, r"num_envs is array\(2\); expected a whole number \(int\)\."),
+        (np.array([2]), TypeError, r"num_envs is array\(\[2\]\); expected a whole number \(int\)\."),
     ],
 )
 def test_a_size_that_is_too_small_or_not_whole_is_refused(value, error, message):
@@ -105,6 +146,19 @@ def test_a_size_that_is_too_small_or_not_whole_is_refused(value, error, message)
 def test_a_traced_size_is_refused():
     with pytest.raises(TypeError, match=r"num_envs is .*; expected a whole number \(int\)"):
         jax.jit(lambda n: checks.integer("num_envs", n, 1))(3)
+
+
+def test_whole_numbers_that_shape_nothing_may_be_traced_and_come_in_batches():
+    for value in (1, np.int64(3), np.array(2), jnp.array([1, 5]), np.ones((2, 2), np.uint8), np.zeros(0, int)):
+        checks.integer("limit", value, 1, batch=True)
+    jax.jit(lambda n: checks.integer("limit", n, 1, batch=True))(0)
+    check, least = lambda value: checks.integer("limit", value, 1, batch=True), "expected a whole number of at least 1"
+    refuses(ValueError, rf"limit is 0; {least}\.", check, 0)
+    refuses(ValueError, rf"limit is 0; {least}\.", check, np.array(0))
+    refuses(ValueError, rf"limit\[0, 1\] is -2; {least}\.", check, jnp.array([[3, -2]]))
+    for value in ("5", None, 2.0, True, [5], np.array(2.0), np.array([True])):
+        message = rf"limit is {re.escape(repr(value))}; expected a whole number \(int\) or an array of them\."
+        refuses(TypeError, message, check, value)
 
 
 def test_one_of_the_options_passes_and_another_is_told_which_there_are():
