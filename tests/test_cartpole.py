@@ -357,6 +357,13 @@ def test_bad_parameters_are_refused_by_name(name, value):
         ({"tau": 0}, ValueError, "tau is 0; expected"),
         ({"reset_range": -0.1}, ValueError, "reset_range is -0.1; expected"),
         ({"length": True}, TypeError, "length is True; expected a number"),
+        ({"masscart": None}, TypeError, "masscart is None; expected a number or an array of numbers"),
+        ({"gravity": "9.8"}, TypeError, "gravity is '9.8'; expected a number or an array of numbers"),
+        ({"gravity": [9.8]}, TypeError, r"gravity is \[9\.8\]; expected a number or an array of numbers"),
+        ({"tau": np.array([True])}, TypeError, r"tau is array\(\[ True\]\); expected a number"),
+        ({"gravity": np.array(-1.0)}, ValueError, r"gravity is -1; expected a number in \[0, inf\)"),
+        ({"gravity": np.array([9.8, np.inf])}, ValueError, r"gravity\[1\] is inf; expected a number in \[0, inf\)"),
+        ({"length": jnp.array([[1.0], [0.0]])}, ValueError, r"length\[1, 0\] is 0; expected a number in \(0, inf\)"),
         ({"integrator": "rk4"}, ValueError, "integrator is 'rk4'; expected one of 'euler', 'semi-implicit'"),
     ],
 )
@@ -365,7 +372,28 @@ def test_bad_options_are_refused(options, error, message):
         CartPole(**options)
 
 
+@pytest.mark.parametrize("name", ["gravity", "masscart", "masspole", "length", "force_mag", "tau", "reset_range"])
+@pytest.mark.parametrize("value", [float("inf"), np.float32(np.inf), jnp.float32(jnp.inf)])
+def test_infinite_physics_is_refused(name, value):
+    with pytest.raises(ValueError, match=rf"^{name} is inf; expected a number in .0, inf\)"):
+        CartPole(**{name: value})
+
+
+def test_parameters_are_checked_when_replaced_and_not_when_rebuilt():
+    """`jax.tree.map(lambda _: 0, env)` is what `vmap` takes as `in_axes`: it weighs nothing, and nobody asks."""
+    with pytest.raises(ValueError, match="masscart is 0"):
+        dataclasses.replace(CartPole(), masscart=0.0)
+    axes = jax.tree.map(lambda _: 0, CartPole())
+    assert type(axes) is CartPole and axes.masscart == 0
+    stack = jax.tree.map(lambda leaf: jnp.full(2, leaf), CartPole())
+    assert jax.vmap(lambda env: env.total_mass, in_axes=(axes,))(stack).shape == (2,)
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(CartPole())]
+    assert names[:2] == [".gravity", ".masscart"] and len(names) == 9
+
+
 def test_what_is_allowed_at_the_edge():
+    CartPole(angle_threshold=float("inf"), position_threshold=np.inf)  # a threshold that is never crossed
+    CartPole(gravity=jnp.array([[0.0, 9.8]]), length=np.array([0.5, 1.0]), masscart=2, tau=jnp.bfloat16(0.5))
     assert CartPole(reset_range=0.0, gravity=0.0).gravity == 0.0
     state, _ = CartPole(reset_range=0).reset(jax.random.key(0))
     assert [float(x) for x in state] == [0.0] * 4

@@ -99,7 +99,19 @@ def test_max_steps_is_vmapped(precision):
 
 @pytest.mark.parametrize(
     ("max_steps", "error"),
-    [(0, ValueError), (-1, ValueError), (2.5, TypeError), (float("nan"), TypeError), (True, TypeError)],
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (2.5, TypeError),
+        (float("nan"), TypeError),
+        (True, TypeError),
+        ("5", TypeError),
+        (None, TypeError),
+        ([5], TypeError),
+        (np.array(0), ValueError),
+        (np.array(5.0), TypeError),
+        (jnp.array(-3), ValueError),
+    ],
 )
 def test_bad_limits_are_refused(max_steps, error):
     with pytest.raises(error, match=r"^max_steps is .*; expected a whole number"):
@@ -110,3 +122,21 @@ def test_a_numpy_limit_is_checked_as_a_python_one():
     assert ends(TimeLimit(CartPole(), np.int64(2)), 2)[-1] == (False, True)
     with pytest.raises(ValueError, match="max_steps is 0"):
         TimeLimit(CartPole(), np.int64(0))
+
+
+def test_a_limit_for_each_of_a_batch_is_checked_one_by_one():
+    with pytest.raises(ValueError, match=r"^max_steps\[1\] is 0; expected a whole number of at least 1"):
+        TimeLimit(CartPole(), jnp.array([3, 0]))
+    with pytest.raises(ValueError, match="max_steps is 0"):
+        dataclasses.replace(TimeLimit(CartPole(), 3), max_steps=0)
+
+
+def test_axes_are_made_of_the_environment_itself():
+    """`jax.tree.map(lambda _: 0, env)` is what `vmap` takes as `in_axes`; it is no time limit, and nobody asks."""
+    stack = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), TimeLimit(CartPole(), 1))
+    stack = dataclasses.replace(stack, max_steps=jnp.array([1, 2, 3], jnp.int32))
+    axes = jax.tree.map(lambda _: 0, TimeLimit(CartPole(), 1))
+    assert type(axes) is TimeLimit and axes.max_steps == 0
+    elapsed = jnp.int32(1)
+    step = lambda env: env.step(KEY(), TimeLimitState(CartPoleState(*jnp.zeros(4)), elapsed), RIGHT)[1].truncated
+    assert jax.vmap(step, in_axes=(axes,))(stack).tolist() == [True, True, False]

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass, field
-from numbers import Real
+from dataclasses import KW_ONLY, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from rljax import checks, noise
 from rljax.envs import trigonometry
-from rljax.structs import Step
+from rljax.structs import Step, pytree_dataclass
 
 if TYPE_CHECKING:
     from gymnasium import spaces
@@ -40,12 +38,12 @@ class CartPoleState(NamedTuple):
     angular_velocity: Array  # [] rad/s
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
+@pytree_dataclass
 class CartPole:
     """The environment is its physics: every field is a leaf, so `vmap` over `gravity` is domain randomisation.
 
     Example:
+      >>> import jax
       >>> env = CartPole()
       >>> state, observation = env.reset(jax.random.key(0))
       >>> state, step = env.step(jax.random.key(1), state, jnp.int32(1))
@@ -53,24 +51,24 @@ class CartPole:
       (1.0, False)
     """
 
+    _: KW_ONLY
     gravity: float | Array = 9.8  # m/s^2
     masscart: float | Array = 1.0  # kg
     masspole: float | Array = 0.1  # kg
     length: float | Array = 0.5  # m, half the pole
     force_mag: float | Array = 10.0  # N
     tau: float | Array = 0.02  # s between two actions
-    angle_threshold: float | Array = 12 * 2 * math.pi / 360  # rad
-    position_threshold: float | Array = 2.4  # m
+    angle_threshold: float | Array = 12 * 2 * math.pi / 360  # rad; infinite: the pole may turn
+    position_threshold: float | Array = 2.4  # m; infinite: the track has no end
     reset_range: float | Array = 0.05  # each state variable starts uniform in +-reset_range
     integrator: Literal["euler", "semi-implicit"] = field(default="euler", metadata={"static": True})
     sutton_barto_reward: bool = field(default=False, metadata={"static": True})
 
     def __post_init__(self) -> None:
         checks.choice("integrator", self.integrator, ("euler", "semi-implicit"))
-        for name in (f.name for f in dataclasses.fields(self) if not f.metadata):
-            value = getattr(self, name)
-            if isinstance(value, Real):
-                checks.real(name, value, 0.0, above=name != "reset_range" and name != "gravity")
+        for name in (f.name for f in dataclasses.fields(self) if not f.metadata.get("static")):
+            may_be_zero, may_be_infinite = name in ("gravity", "reset_range"), name.endswith("_threshold")
+            checks.real(name, getattr(self, name), 0, above=not may_be_zero, below=not may_be_infinite, batch=True)
 
     @property
     def total_mass(self) -> float | Array:

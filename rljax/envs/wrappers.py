@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from rljax import checks
 from rljax.envs.base import Environment
-from rljax.structs import Step
+from rljax.structs import Step, pytree_dataclass
 
 
 class TimeLimitState(NamedTuple):
@@ -22,12 +19,12 @@ class TimeLimitState(NamedTuple):
     elapsed: Array  # [] int32, steps since reset
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@pytree_dataclass
 class TimeLimit:
     """`truncated` becomes true on step `max_steps` of an episode, whether or not that very step also terminates.
 
     Example:
+      >>> import jax
       >>> from rljax.envs import CartPole
       >>> env = TimeLimit(CartPole(), max_steps=1)
       >>> state, _ = env.reset(jax.random.key(0))
@@ -39,8 +36,7 @@ class TimeLimit:
     max_steps: int | Array
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_steps, Real):
-            checks.integer("max_steps", self.max_steps, 1)
+        checks.integer("max_steps", self.max_steps, 1, batch=True)
 
     @property
     def observation_space(self) -> Any:
