@@ -1,325 +1,20 @@
-"""CartPole is Gymnasium's classic CartPole: the same numbers, the same ends, the same rewards."""
+"""CartPole by itself: an immutable pytree of checked parameters, reset, clock and gradients."""
 
 import dataclasses
 
 import chex
-import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+from cartpole_oracle import INTEGRATORS, columns, pairs
 from jax.test_util import check_grads
 from scipy import stats
 
 from rljax import rollout
 from rljax.envs import CartPole, CartPoleState, TimeLimit
 
-INTEGRATORS = ("euler", "semi-implicit")
-HEAVY = {"gravity": 3.7, "masscart": 0.6, "masspole": 0.45, "length": 1.1, "force_mag": 4.0, "tau": 0.05}
-LIMITS = {"angle_threshold": 0.4, "position_threshold": 1.5}
-PARAMETERS = {"default": {}, "heavy pole": {**HEAVY, **LIMITS}}
-PAIRS = 1_000_000
-
-
-def classic(parameters=None, integrator="euler", **options):
-    """Gymnasium's own environment, with changed parameters carried through to what it stores of them."""
-    env = gymnasium.make("CartPole-v1", **options).unwrapped
-    assert type(env) is CartPoleEnv
-    for name, value in (parameters or {}).items():
-        name = {"angle_threshold": "theta_threshold_radians", "position_threshold": "x_threshold"}.get(name, name)
-        assert isinstance(getattr(env, name), float)
-        setattr(env, name, value)
-    env.total_mass = env.masspole + env.masscart
-    env.polemass_length = env.masspole * env.length
-    env.kinematics_integrator = integrator
-    return env
-
-
-def ask(env, state, action):
-    """(next state, reward, terminated) of Gymnasium from any state, as the first step after a reset."""
-    env.state, env.steps_beyond_terminated = np.array(state, np.float64), None
-    _, reward, terminated, _, _ = env.step(int(action))
-    return env.state, reward, terminated
-
-
-def largest(*terms):
-    """The largest magnitude among terms that are summed, and their sum where it is larger still."""
-    return np.max(np.abs(np.broadcast_arrays(*terms, sum(terms))), axis=0)
-
-
-def oracle(env, state, action):
-    """Gymnasium's step over columns [4, B] in float64: next state, terminated, and for each next variable the largest
-    magnitude among the terms that are summed on the way to it."""
-    x, v, theta, omega = np.asarray(state, np.float64)
-    force = np.where(action == 1, env.force_mag, -env.force_mag)
-    cos, sin = np.cos(theta), np.sin(theta)
-    centrifugal = env.polemass_length * np.square(omega) * sin
-    temp = (force + centrifugal) / env.total_mass
-    share = 4.0 / 3.0 - env.masspole * np.square(cos) / env.total_mass
-    inertia = env.length * share
-    thetaacc = (env.gravity * sin - cos * temp) / inertia
-    xacc = temp - env.polemass_length * thetaacc * cos / env.total_mass
-    next_v, next_omega = v + env.tau * xacc, omega + env.tau * thetaacc
-    explicit = env.kinematics_integrator == "euler"
-    next_x = x + env.tau * (v if explicit else next_v)
-    next_theta = theta + env.tau * (omega if explicit else next_omega)
-    terminated = (np.abs(next_x) > env.x_threshold) | (np.abs(next_theta) > env.theta_threshold_radians)
-
-    # The scale of each sum; where a term is itself a sum, that sum's scale is carried along.
-    drive = largest(force, centrifugal) / env.total_mass
-    spin = np.maximum(largest(env.gravity * sin, -cos * temp), np.abs(cos) * drive) / inertia
-    spin *= 4.0 / 3.0 / share  # the divisor is a difference, whose first term is 4/3
-    push = np.maximum(
-        largest(temp, xacc - temp), np.maximum(drive, env.polemass_length * spin * np.abs(cos) / env.total_mass)
-    )
-    of_v = np.maximum(largest(v, env.tau * xacc), env.tau * push)
-    of_omega = np.maximum(largest(omega, env.tau * thetaacc), env.tau * spin)
-    of_x = np.maximum(largest(x, next_x - x), 0.0 if explicit else env.tau * of_v)
-    of_theta = np.maximum(largest(theta, next_theta - theta), 0.0 if explicit else env.tau * of_omega)
-    return np.stack([next_x, next_v, next_theta, next_omega]), terminated, np.stack([of_x, of_v, of_theta, of_omega])
-
-
-def pairs(count, seed=0):
-    """States [4, count], float64 but exact in float32, and actions: one half reachable, one half far beyond."""
-    random = np.random.default_rng(seed)
-    alive = random.uniform(-1, 1, (4, count - count // 2)) * np.array([[2.4], [3.0], [0.21], [3.5]])
-    beyond = random.uniform(-1, 1, (4, count // 2)) * np.array([[5.0], [10.0], [3.0], [10.0]])
-    state = np.concatenate([alive, beyond], axis=1).astype(np.float32).astype(np.float64)
-    return state, random.integers(0, 2, count)
-
-
-def stepper(env):
-    return jax.jit(jax.vmap(lambda state, action: env.step(jax.random.key(0), state, action)))
-
-
-def columns(state, dtype=None):
-    return CartPoleState(*jnp.asarray(state, dtype))
-
-
-def balance(key, observation):
-    """Stays up for ever: a linear law on all four."""
-    x, v, angle, angular_velocity = observation
-    return (angle + 0.2 * angular_velocity + 0.02 * x + 0.05 * v > 0).astype(jnp.int32)
-
-
-# The oracle is Gymnasium
-
-
-@pytest.mark.parametrize("integrator", INTEGRATORS)
-@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
-def test_oracle_is_gymnasiums_own_step_to_the_bit(parameters, integrator):
-    env = classic(parameters, integrator)
-    state, action = pairs(3000, seed=1)
-    next_state, terminated, _ = oracle(env, state, action)
-    for i in range(state.shape[1]):
-        theirs, _, ended = ask(env, state[:, i], action[i])
-        np.testing.assert_array_equal(next_state[:, i], theirs)
-        assert terminated[i] == ended
-
-
-# One step
-
-
-@pytest.mark.parametrize("integrator", INTEGRATORS)
-@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
-def test_step_is_gymnasiums_over_a_million_pairs(precision, parameters, integrator):
-    env = CartPole(integrator=integrator, **parameters)
-    state, action = pairs(PAIRS)
-    expected, ended, scale = oracle(classic(parameters, integrator), state, action)
-    dtype = jnp.float64 if precision else jnp.float32
-    next_state, step = stepper(env)(columns(state, dtype), jnp.asarray(action, jnp.int32))
-    assert all(leaf.dtype == dtype for leaf in (*next_state, step.observation, step.reward))
-    np.testing.assert_array_equal(np.stack(next_state, axis=1), step.observation)
-    error = np.abs(np.asarray(next_state, np.float64) - expected)
-    assert 0.2 < ended.mean() < 0.8
-    if precision:
-        assert error.max() <= 1e-12
-        np.testing.assert_array_equal(step.terminated, ended)
-    else:
-        # Relative to the result would be dishonest both ways: where terms cancel, no float32 program can be right to
-        # 5e-7 of what is left, and relative to the norm of the state an error in a small variable would hide.
-        assert (error / scale).max() <= 5e-7
-        margin = np.minimum(
-            np.abs(np.abs(expected[0]) - env.position_threshold), np.abs(np.abs(expected[2]) - env.angle_threshold)
-        )
-        clear = margin > 5e-7 * np.maximum(scale[0], scale[2])
-        assert clear.mean() > 0.9999
-        np.testing.assert_array_equal(np.asarray(step.terminated)[clear], ended[clear])
-    assert not step.truncated.any()
-    np.testing.assert_array_equal(
-        step.reward,
-        np.where(ended if precision else step.terminated, np.where(fallen(env, state), 0.0, 1.0), 1.0),
-    )
-
-
-def fallen(env, state):
-    """Whether the source had fallen, thresholds as exact as the precision in use."""
-    dtype = jnp.result_type(float)
-    position, angle = (np.asarray(limit, dtype) for limit in (env.position_threshold, env.angle_threshold))
-    return (np.abs(state[0].astype(dtype)) > position) | (np.abs(state[2].astype(dtype)) > angle)
-
-
-@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
-def test_thresholds_are_gymnasiums_to_the_last_bit(parameters):
-    """On a threshold the pole still stands; one unit in the last place beyond, it has fallen."""
-    theirs = classic(parameters)
-    with jax.enable_x64(True):
-        env = CartPole(**parameters)
-        step = stepper(env)
-        states, expected = [], []
-        for variable, limit in ((0, theirs.x_threshold), (2, theirs.theta_threshold_radians)):
-            for sign in (-1.0, 1.0):
-                for distance, falls in ((-1, False), (0, False), (1, True)):
-                    state = np.zeros(4)  # at rest: the explicit integrator leaves position and angle where they are
-                    state[variable] = sign * (np.nextafter(limit, distance * np.inf) if distance else limit)
-                    states.append(state)
-                    expected.append(falls)
-        states = np.array(states).T
-        next_state, answer = step(columns(states), jnp.ones(len(expected), jnp.int32))
-        assert np.array_equal(next_state.position, states[0]) and np.array_equal(next_state.angle, states[2])
-        assert [ask(theirs, state, 1)[2] for state in states.T] == expected
-        assert answer.terminated.tolist() == expected
-        assert jax.vmap(env.terminal)(columns(states)).tolist() == expected
-
-
-def test_thresholds_in_float32_are_the_rounded_ones():
-    env = CartPole()
-    for variable, limit in (("position", np.float32(2.4)), ("angle", np.float32(12 * 2 * np.pi / 360))):
-        at = CartPoleState(*jnp.zeros((4,)))._replace(**{variable: jnp.asarray(limit)})
-        beyond = at._replace(**{variable: jnp.asarray(np.nextafter(limit, np.float32(np.inf)))})
-        assert not env.terminal(at) and env.terminal(beyond)
-
-
-@pytest.mark.parametrize("sutton_barto_reward", [False, True])
-def test_rewards_are_gymnasiums_before_at_and_after_the_fall(sutton_barto_reward):
-    theirs = classic(sutton_barto_reward=sutton_barto_reward)
-    theirs.reset(seed=3)
-    env = CartPole(sutton_barto_reward=sutton_barto_reward)
-    with jax.enable_x64(True):
-        step = jax.jit(lambda state: env.step(jax.random.key(0), state, jnp.int32(1)))
-        state, ours, expected, ended = columns(theirs.state), [], [], []
-        for _ in range(14):
-            state, answer = step(state)
-            with pytest.MonkeyPatch.context() as patch:  # Gymnasium warns of steps after the fall
-                patch.setattr(gymnasium.logger, "warn", lambda *_: None)
-                _, reward, terminated, _, _ = theirs.step(1)
-            ours.append(float(answer.reward))
-            expected.append(reward)
-            ended.append((terminated, bool(answer.terminated)))
-    assert ours == expected
-    assert all(a == b for a, b in ended)
-    fall = [b for _, b in ended].index(True)
-    assert 5 < fall < 12
-    before, at, after = (0.0, -1.0, -1.0) if sutton_barto_reward else (1.0, 1.0, 0.0)
-    assert ours == [before] * fall + [at] + [after] * (13 - fall)
-
-
-# Whole episodes
-
-
-@pytest.mark.parametrize("integrator", INTEGRATORS)
-def test_episodes_end_on_gymnasiums_step(integrator):
-    """400 episodes of up to 200 steps, half of random actions, half of a balancing law that errs now and then.
-
-    Not longer: under given actions nothing brings the pole back, rounding grows by e^0.08 a step, and in 500 steps by 10^17.
-    """
-    theirs, random, horizon = classic(integrator=integrator), np.random.default_rng(0), 200
-    starts, actions, lengths, last = [], np.zeros((horizon, 400), np.int32), [], []
-    for episode in range(400):
-        theirs.reset(seed=episode)
-        starts.append(theirs.state)
-        noise = 1.0 if episode % 2 else random.uniform(0.1, 0.6)
-        coins, throws = random.uniform(size=horizon), random.integers(0, 2, horizon)
-        for t in range(horizon):
-            x, v, angle, spin = theirs.state
-            action = throws[t] if coins[t] < noise else int(angle + 0.2 * spin + 0.02 * x + 0.05 * v > 0)
-            actions[t, episode] = action
-            if theirs.step(action)[2]:
-                break
-        lengths.append(t + 1)
-        last.append(theirs.state)
-    assert len(set(lengths)) > 50 and sum(length > 100 for length in lengths) > 5
-
-    with jax.enable_x64(True):
-        env = CartPole(integrator=integrator)
-
-        @jax.jit
-        def replay(starts, actions):
-            def one(state, action):
-                state, step = jax.vmap(env.step, (None, 0, 0))(jax.random.key(0), state, action)
-                return state, (state, step.terminated)
-
-            return jax.lax.scan(one, starts, actions)[1]
-
-        states, terminated = replay(columns(np.array(starts).T), jnp.asarray(actions))
-    states, terminated = np.stack(states, axis=-1), np.asarray(terminated)
-    ours = np.where(terminated.any(axis=0), terminated.argmax(axis=0) + 1, horizon)
-    np.testing.assert_array_equal(ours, lengths)
-    ends = states[ours - 1, np.arange(400)]
-    np.testing.assert_allclose(ends, np.array(last), rtol=0, atol=1e-8)  # rounding grows along an unstable pole
-
-
-@pytest.mark.parametrize("limit", [200, 500])
-def test_time_limit_ends_exactly(limit):
-    env = TimeLimit(CartPole(), limit)
-
-    @jax.jit
-    def play(key):
-        cursor = rollout.start(jax.random.fold_in(key, 0), env, 8)
-        return rollout.unroll(jax.random.fold_in(key, 1), env, balance, cursor, limit + 3, autoreset="none")[1]
-
-    played = play(jax.random.key(0))
-    assert not played.terminated.any()
-    np.testing.assert_array_equal(
-        played.truncated, np.broadcast_to(np.arange(limit + 3)[:, None] == limit - 1, (limit + 3, 8))
-    )
-    assert played.valid.sum(axis=0).tolist() == [limit] * 8 == played.reward.sum(axis=0).tolist()
-
-
-@pytest.mark.parametrize("sooner", [0, 1, -1])
-def test_fall_and_time_limit_on_one_step_are_both_reported(sooner):
-    right, key = jnp.int32(1), jax.random.key(0)
-    bare = CartPole()
-    state, _ = bare.reset(key)
-    fall = 0
-    while not bare.terminal(state):
-        state, fall = bare.dynamics(state, right), fall + 1
-    env = TimeLimit(bare, fall + sooner)
-    state, _ = env.reset(jax.random.key(0))
-    for _ in range(fall - 1):
-        state, step = env.step(key, state, right)
-        assert not step.terminated
-    assert bool(step.truncated) == (sooner == -1)
-    _, step = env.step(key, state, right)
-    assert step.terminated
-    assert bool(step.truncated) == (sooner <= 0)
-
-
 # Parameters
-
-
-def test_vmap_over_parameters_is_separate_environments(precision):
-    gravity, masspole = np.array([1.6, 9.8, 24.8]), np.array([0.05, 0.1, 0.7])
-    state, action = pairs(64, seed=2)
-    state, action = columns(state, jnp.result_type(float)), jnp.asarray(action, jnp.int32)
-    key = jax.random.key(0)
-
-    def step(gravity, masspole):
-        env = dataclasses.replace(CartPole(), gravity=gravity, masspole=masspole)
-        return jax.vmap(lambda s, a: env.step(key, s, a))(state, action)
-
-    together = jax.jit(jax.vmap(step))(
-        jnp.asarray(gravity, state.angle.dtype), jnp.asarray(masspole, state.angle.dtype)
-    )
-    for i, (g, m) in enumerate(zip(gravity, masspole, strict=True)):
-        alone = stepper(CartPole(gravity=float(g), masspole=float(m)))(state, action)
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], together)
-        chex.assert_trees_all_close(one, alone, rtol=0, atol=1e-12 if precision else 1e-5)
-        if precision:
-            expected, ended, _ = oracle(classic({"gravity": g, "masspole": m}), np.stack(state), np.asarray(action))
-            np.testing.assert_allclose(np.stack(one[0]), expected, rtol=0, atol=1e-12)
-            np.testing.assert_array_equal(one[1].terminated, ended)
 
 
 def test_a_stack_of_environments_is_an_environment_under_vmap():
@@ -424,24 +119,6 @@ def test_reset_depends_on_the_key_alone():
     assert not set(one.tolist()) & set(other.tolist())
 
 
-# Spaces
-
-
-@pytest.mark.parametrize("parameters", PARAMETERS.values(), ids=PARAMETERS)
-def test_spaces_are_gymnasiums(parameters):
-    env, theirs = CartPole(**parameters), classic(parameters)
-    assert env.action_space == theirs.action_space
-    if not parameters:
-        assert env.observation_space == theirs.observation_space
-    box = env.observation_space
-    assert box.dtype == np.float32 and box.shape == (4,)
-    high = [2 * theirs.x_threshold, np.inf, 2 * theirs.theta_threshold_radians, np.inf]
-    np.testing.assert_array_equal(box.high, np.array(high, np.float32))
-    np.testing.assert_array_equal(box.low, -box.high)
-    _, observation = env.reset(jax.random.key(0))
-    assert box.contains(np.asarray(observation))
-
-
 # An immutable pytree
 
 
@@ -511,6 +188,51 @@ def test_any_integer_is_an_action(action):
     chex.assert_trees_all_equal(
         env.step(jax.random.key(1), state, action), env.step(jax.random.key(1), state, jnp.int32(1))
     )
+
+
+# A clock around it
+
+
+def balance(key, observation):
+    """Stays up for ever: a linear law on all four."""
+    x, v, angle, angular_velocity = observation
+    return (angle + 0.2 * angular_velocity + 0.02 * x + 0.05 * v > 0).astype(jnp.int32)
+
+
+@pytest.mark.parametrize("limit", [200, 500])
+def test_time_limit_ends_exactly(limit):
+    env = TimeLimit(CartPole(), limit)
+
+    @jax.jit
+    def play(key):
+        cursor = rollout.start(jax.random.fold_in(key, 0), env, 8)
+        return rollout.unroll(jax.random.fold_in(key, 1), env, balance, cursor, limit + 3, autoreset="none")[1]
+
+    played = play(jax.random.key(0))
+    assert not played.terminated.any()
+    np.testing.assert_array_equal(
+        played.truncated, np.broadcast_to(np.arange(limit + 3)[:, None] == limit - 1, (limit + 3, 8))
+    )
+    assert played.valid.sum(axis=0).tolist() == [limit] * 8 == played.reward.sum(axis=0).tolist()
+
+
+@pytest.mark.parametrize("sooner", [0, 1, -1])
+def test_fall_and_time_limit_on_one_step_are_both_reported(sooner):
+    right, key = jnp.int32(1), jax.random.key(0)
+    bare = CartPole()
+    state, _ = bare.reset(key)
+    fall = 0
+    while not bare.terminal(state):
+        state, fall = bare.dynamics(state, right), fall + 1
+    env = TimeLimit(bare, fall + sooner)
+    state, _ = env.reset(jax.random.key(0))
+    for _ in range(fall - 1):
+        state, step = env.step(key, state, right)
+        assert not step.terminated
+    assert bool(step.truncated) == (sooner == -1)
+    _, step = env.step(key, state, right)
+    assert step.terminated
+    assert bool(step.truncated) == (sooner <= 0)
 
 
 # Gradients
