@@ -93,8 +93,9 @@ def epsilon_greedy(key: Array, q: Array, epsilon: ArrayLike, mask: Array | None 
 
 def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    action = noise.uniforms(key, 1)[0].astype(logit.dtype) < jax.nn.sigmoid(logit)
-    return _available(action, mask)
+    # u < sigmoid(logit), as odds: two operations that XLA never computes twice, one of noise and one of the network.
+    u = noise.uniforms(key, 1)[0].astype(logit.dtype)
+    return _available(u / (1.0 - u) < jnp.exp(logit), mask)
 
 
 def _bernoulli_mode(logit: Array, mask: Array | None = None) -> Array:

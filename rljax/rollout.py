@@ -85,8 +85,13 @@ def unroll(
     carry = (jnp.int32(0), cursor)
     (_, cursor), record = lax.scan(lambda c, _: lax.scan(body, c, None, block), carry, None, num_steps // block)
     record = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), record)
-    # Observations are functions of states, so the loop need not stack them: one pass over [T, N] does it better.
-    observe = jax.vmap(jax.vmap(env.observe))
+
+    # Observations are functions of states, so the loop need not stack them: one pass over [T, N] does it better. Made
+    # as rows [T N], and so free of copies for learners that take them as rows: XLA sees through the two reshapes.
+    def observe(state: Any) -> Any:
+        rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), state)
+        return jax.tree.map(lambda leaf: leaf.reshape(num_steps, num_envs, *leaf.shape[1:]), jax.vmap(env.observe)(rows))
+
     return cursor, Transition(
         observe(record.state),
         record.action,
