@@ -141,6 +141,43 @@ def workers(ours: str, peer_python: Path | None) -> Iterator[tuple[Worker, Worke
             peer.close()
 
 
+class Case(NamedTuple):
+    """One race: name -> (contender, arguments) of ours and of the peers', and the ratios that are wanted."""
+
+    ours: Mapping[str, tuple[str, Mapping[str, Any]]]
+    peers: Mapping[str, tuple[str, Mapping[str, Any]]]
+    bars: Mapping[str, float]
+
+
+def versus_gymnax(
+    name: str, out: Path | None, options: Mapping[str, Any], cases: Mapping[str, Case], rounds: int, seconds: float
+) -> None:
+    """Race "rljax" of `experiments.NAME` against the others in every case: tables on the terminal, `summary.json` in `out`."""
+    import inspect
+
+    from experiments import _console
+    from rljax import noise
+    from rljax.runs import folder
+
+    path = folder.create(out, name)
+    folder.write_config(path, name, options)
+    # Fewer rounds of the cipher are faster: whoever reads the ratios must know them. JAX's own, hence gymnax, has 20.
+    rounds_of = {"rljax": inspect.signature(noise.threefry).parameters["rounds"].default, "gymnax": 20}
+    summary: dict[str, Any] = {"threefry_rounds": rounds_of}
+    _console.console.print("rounds of Threefry: rljax {rljax}, gymnax {gymnax}".format(**rounds_of))
+    with workers(f"experiments.{name}", options["peer_python"]) as (mine, peer):
+        for title, case in cases.items():
+            contenders = {who: Contender(mine, *what) for who, what in case.ours.items()}
+            if peer:
+                contenders |= {who: Contender(peer, *what) for who, what in case.peers.items()}
+            summary[title] = rows = summarise(race(contenders, rounds, seconds), "rljax", case.bars)
+            _console.table(title, lines(rows))
+    if not peer:
+        _console.console.print(f"gymnax {PEERS}")
+    folder.write_json(path / "summary.json", summary)
+    _console.files(path)
+
+
 def race(contenders: Mapping[str, Contender], rounds: int, seconds: float) -> dict[str, list[Measurement]]:
     """`rounds` measurements of each, in turn (A, B, C, A, B, C, ...)."""
     results: dict[str, list[Measurement]] = {name: [] for name in contenders}

@@ -37,36 +37,19 @@ def main(
       num_steps: length of one rollout.
       peer_python: interpreter that has gymnax; default: the environment variable RLJAX_PEER_PYTHON.
     """
-    import inspect
-
-    from experiments import _console
     from experiments.benchmarks import interleave
-    from rljax import checks, noise
-    from rljax.runs import folder
+    from rljax import checks
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     if quick:
         rounds, seconds = 2, 0.1
     checks.integer("num_steps", num_steps, 1)
-    path = folder.create(out, "benchmarks.rollouts")
-    folder.write_config(path, "benchmarks.rollouts", options)
-    # Fewer rounds of the cipher are faster: whoever reads the ratios must know them. JAX's own, hence gymnax, has 20.
-    rounds_of = {"rljax": inspect.signature(noise.threefry).parameters["rounds"].default, "gymnax": 20}
-    summary: dict[str, Any] = {"threefry_rounds": rounds_of}
-    _console.console.print("rounds of Threefry: rljax {rljax}, gymnax {gymnax}".format(**rounds_of))
-    with interleave.workers("experiments.benchmarks.rollouts", peer_python) as (ours, peer):
-        for num_envs, bars in BARS.items():
-            case = {"seed": seed, "num_envs": num_envs, "num_steps": num_steps}
-            contenders = {name: interleave.Contender(ours, name, case) for name in CONTENDERS}
-            if peer:
-                contenders["gymnax"] = interleave.Contender(peer, "rollouts", case)
-            results = interleave.race(contenders, rounds, seconds)
-            summary[f"num_envs={num_envs}"] = rows = interleave.summarise(results, "rljax", bars)
-            _console.table(f"recorded rollouts of the 4-5-1 policy, N = {num_envs}", interleave.lines(rows))
-            if not peer:
-                _console.console.print(f"gymnax {interleave.PEERS}")
-    folder.write_json(path / "summary.json", summary)
-    _console.files(path)
+    cases = {}
+    for num_envs, bars in BARS.items():
+        case = {"seed": seed, "num_envs": num_envs, "num_steps": num_steps}
+        ours = {name: (name, case) for name in CONTENDERS}
+        cases[f"4-5-1 policy, recorded, N = {num_envs}"] = interleave.Case(ours, {"gymnax": ("rollouts", case)}, bars)
+    interleave.versus_gymnax("benchmarks.rollouts", out, options, cases, rounds, seconds)
 
 
 def library(seed: int, num_envs: int, num_steps: int) -> Prepared:
@@ -85,7 +68,7 @@ def matmul(seed: int, num_envs: int, num_steps: int) -> Prepared:
     return _recorded(init, apply, seed, num_envs, num_steps)
 
 
-CONTENDERS = {"rljax": library, "rljax, matmul": matmul}
+CONTENDERS = {"rljax": library, "by matmul": matmul}
 
 
 def _recorded(init: Callable, apply: Callable, seed: int, num_envs: int, num_steps: int) -> Prepared:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from experiments.benchmarks.interleave import Prepared, compiled
 
@@ -29,42 +28,22 @@ def main(
       seconds: shortest measurement.
       peer_python: interpreter that has gymnax; default: the environment variable RLJAX_PEER_PYTHON.
     """
-    import inspect
-
-    from experiments import _console
     from experiments.benchmarks import interleave
-    from rljax import noise
-    from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     if quick:
         rounds, seconds = 2, 0.1
-    path = folder.create(out, "benchmarks.stepping")
-    folder.write_config(path, "benchmarks.stepping", options)
-    # Fewer rounds of the cipher are faster: whoever reads the ratios must know them. JAX's own, hence gymnax, has 20.
-    rounds_of = {"rljax": inspect.signature(noise.threefry).parameters["rounds"].default, "gymnax": 20}
-    summary: dict[str, Any] = {"threefry_rounds": rounds_of}
-    _console.console.print("rounds of Threefry: rljax {rljax}, gymnax {gymnax}".format(**rounds_of))
-    with interleave.workers("experiments.benchmarks.stepping", peer_python) as (ours, peer):
-        for num_envs, bar in BARS.items():
-            # About a million steps a call, so that calling costs nothing; 64 at least, so that episodes end.
-            case = {"seed": seed, "num_envs": num_envs, "num_steps": max(64, min(2**17, 2**20 // num_envs))}
-            contenders = {"rljax": interleave.Contender(ours, "rljax", case)}
-            if peer:
-                contenders["gymnax"] = interleave.Contender(peer, "stepping", case)
-                # Not gymnax's default, but one word buys its users this much.
-                fast = {**case, "generator": "unsafe_rbg"}
-                contenders["gymnax, unsafe_rbg"] = interleave.Contender(peer, "stepping", fast)
-            contenders["Gymnasium vector"] = interleave.Contender(ours, "gymnasium_vector", case)
-            if num_envs == 1:
-                contenders["Gymnasium make"] = interleave.Contender(ours, "gymnasium_single", case)
-            results = interleave.race(contenders, rounds, seconds)
-            summary[f"num_envs={num_envs}"] = rows = interleave.summarise(results, "rljax", {"gymnax": bar})
-            _console.table(f"random actions, N = {num_envs}", interleave.lines(rows))
-            if not peer:
-                _console.console.print(f"gymnax {interleave.PEERS}")
-    folder.write_json(path / "summary.json", summary)
-    _console.files(path)
+    cases = {}
+    for num_envs, bar in BARS.items():
+        # About a million steps a call, so that calling costs nothing; 64 at least, so that episodes end.
+        case = {"seed": seed, "num_envs": num_envs, "num_steps": max(64, min(2**17, 2**20 // num_envs))}
+        ours = {"rljax": ("rljax", case), "NumPy": ("gymnasium_vector", case)}
+        if num_envs == 1:
+            ours["gym.make"] = ("gymnasium_single", case)
+        # Other keys than gymnax's default, but one word buys its users this much.
+        peers = {"gymnax": ("stepping", case), "gymnax, rbg": ("stepping", {**case, "generator": "unsafe_rbg"})}
+        cases[f"random actions, N = {num_envs}"] = interleave.Case(ours, peers, {"gymnax": bar})
+    interleave.versus_gymnax("benchmarks.stepping", out, options, cases, rounds, seconds)
 
 
 def rljax(seed: int, num_envs: int, num_steps: int) -> Prepared:
