@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rljax import checks as checks
     from rljax import envs as envs
     from rljax import losses as losses
+    from rljax import mdp as mdp
     from rljax import networks as networks
     from rljax import noise as noise
     from rljax import policies as policies
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rljax import train as train
 
 _NAMESPACES = frozenset(
-    "agents checks envs losses networks noise policies returns rollout runs shaping structs train".split()
+    "agents checks envs losses mdp networks noise policies returns rollout runs shaping structs train".split()
 )
 
 
