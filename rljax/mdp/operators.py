@@ -65,7 +65,7 @@ def q_values(mdp: TabularMDP, v: Array) -> Array:
     Sutton & Barto (2018), eq. 4.6.
     """
     checks.rank(1, v=v)
-    q = jnp.where(mdp.terminal, 0.0, action_values(mdp, v))
+    q = jnp.where(mdp.terminal[None], 0.0, action_values(mdp, v))
     return jnp.where(mdp.mask.T, q, -jnp.inf).T
 
 

@@ -143,7 +143,7 @@ class Sparse:
 
     def stay(self) -> Array:
         """[A, S]: P(s | s, a)."""
-        here = self.successor == jnp.arange(self.num_states, dtype=jnp.int32)
+        here = self.successor == jnp.arange(self.num_states, dtype=jnp.int32)[None, None]
         return jnp.sum(jnp.where(here, self.probability, 0.0), axis=0)
 
     def into(self, state: Array) -> Array:
@@ -156,8 +156,8 @@ class Sparse:
 
     def matrix(self) -> Array:
         """[S, A, S]; successors that appear twice are added up."""
-        state = jnp.arange(self.num_states)
-        action = jnp.arange(self.num_actions)[:, None]
+        state = jnp.arange(self.num_states)[None, None]
+        action = jnp.arange(self.num_actions)[None, :, None]
         zeros = jnp.zeros((self.num_states, self.num_actions, self.num_states), self.dtype)
         return zeros.at[state, action, self.successor].add(self.probability)
 
@@ -240,5 +240,5 @@ def _draw(key: Array, probability: Array) -> Array:
     cumulative = jnp.cumsum(probability)
     u = noise.uniforms(key, 1)[0].astype(probability.dtype) * cumulative[-1]
     # u < total, but rounding may make them equal: the last place of positive probability then.
-    last = jnp.max(jnp.where(probability > 0, jnp.arange(probability.shape[0]), 0))
+    last = jnp.max(jnp.where(probability > 0, jnp.arange(probability.shape[0], dtype=jnp.int32), 0))
     return jnp.minimum(jnp.sum(u >= cumulative), last).astype(jnp.int32)

@@ -1,0 +1,187 @@
+"""The planners: each says how the next values follow from a full backup, and `planning.solve` does the rest.
+
+A planner is made once and serves any MDP; numbers may be traced. `value_iteration()` and `modified_policy_iteration()`
+use nothing but backups, hence fit MDPs that are never stored; the others say what more they need.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from rljax import checks
+from rljax.mdp import evaluation
+from rljax.mdp.model import TabularMDP
+from rljax.mdp.operators import action_values
+from rljax.mdp.planning import Planner
+
+
+def value_iteration() -> Planner:
+    """Bellman (1957): the backup itself.
+
+        v_{k+1}(s) = max_a (r(s, a) + gamma sum_s' P(s' | s, a) v_k(s'))
+
+    Geron (2022), ch. 18, "Value iteration"; the chapter's Q-value iteration makes the same values, v_k = max_a q_k, and
+    `Solution.q` are its action values.
+    """
+    return Planner("value iteration", lambda mdp, v, value, policy, memory: (value, memory))
+
+
+def modified_policy_iteration(fraction: float | Array = 0.1, max_sweeps: int = 200) -> Planner:
+    """Puterman & Shin (1978): backups under the greedy policy, each 1 / A of the work, until they have settled.
+
+        v <- T_pi v    while  span(T_pi v - v) > fraction * span(T v - v), at most max_sweeps times
+
+    Args:
+      fraction: of the outer residual to which the inner one falls; 0.05 to 0.5 all work.
+      max_sweeps: of one round.
+    """
+    checks.real("fraction", fraction, 0, 1, above=True)
+    checks.integer("max_sweeps", max_sweeps, 1)
+
+    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        backup = evaluation.backup_under(mdp, policy)
+        span = lambda d: jnp.max(d) - jnp.min(d)  # terminal states have d = 0, as the certificate wants
+        enough = fraction * span(value - v)
+
+        def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            value, _, i = carry
+            better = backup(value)
+            return better, span(better - value), i + 1
+
+        def going(carry: tuple[Array, Array, Array]) -> Array:
+            _, residual, i = carry
+            return (residual > enough) & (i < max_sweeps)
+
+        infinite = jnp.asarray(jnp.inf, value.dtype)
+        return lax.while_loop(going, step, (value, infinite, jnp.int32(0)))[0], memory
+
+    return Planner("modified policy iteration", improve)
+
+
+def policy_iteration() -> Planner:
+    """Howard (1960): the exact values of the greedy policy, by Gaussian elimination; for up to some thousand states.
+
+    v = (I - gamma P_pi)^-1 r_pi, [S, S] in memory.
+    """
+
+    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        return evaluation.evaluate(mdp, policy), memory
+
+    return Planner("policy iteration", improve)
+
+
+def krylov_policy_iteration(fraction: float | Array = 0.1, max_steps: int = 200) -> Planner:
+    """Inexact policy iteration: the greedy policy's values by BiCGStab, until the residual has fallen to a fraction.
+
+    Where mixing is slow, a dozen products with P_pi do the work of a thousand backups.
+
+    Gargiani et al. (2024), Inexact policy iteration methods for large-scale MDPs.
+    """
+    checks.real("fraction", fraction, 0, 1, above=True)
+    checks.integer("max_steps", max_steps, 1)
+
+    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        enough = fraction * jnp.max(jnp.abs(value - v))
+        return evaluation.bicgstab(evaluation.backup_under(mdp, policy), value, enough, max_steps), memory
+
+    return Planner("Krylov policy iteration", improve)
+
+
+def anderson(depth: int = 5) -> Planner:
+    """Anderson (1965) acceleration of value iteration: the affine mixture of the last backups with the least residual.
+
+        v <- sum_i w_i T v_i,    w = argmin |sum_i w_i (T v_i - v_i)|_2,  sum_i w_i = 1
+
+    A mixture that made the residual larger is dropped for a plain backup, and the memory starts anew.
+
+    Zhang, O'Donoghue & Boyd (2020); Geist & Scherrer (2018).
+    """
+    checks.integer("depth", depth, 1)
+
+    def memory(mdp: TabularMDP) -> Any:
+        empty = jnp.zeros((depth, mdp.num_states), mdp.dtype)
+        return empty, empty, jnp.int32(0), jnp.asarray(jnp.inf, mdp.dtype)
+
+    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        values, residuals, count, last = memory
+        now = jnp.max(jnp.abs(value - v))
+        worse = now > last
+        count = jnp.where(worse, 0, count)
+        values, residuals = values.at[count % depth].set(value), residuals.at[count % depth].set(value - v)
+        known = jnp.arange(depth, dtype=jnp.int32) <= count
+        gram = jnp.where(known[:, None] & known[None, :], residuals @ residuals.T, 0.0)
+        scale = jnp.trace(gram) + jnp.finfo(gram.dtype).tiny
+        ridge = jnp.finfo(gram.dtype).eps * 100.0 * scale
+        gram = gram + jnp.diag(jnp.where(known, ridge, scale))
+        weight = jnp.where(known, jnp.linalg.solve(gram, known.astype(gram.dtype)), 0.0)
+        mixed = (weight / weight.sum()) @ values
+        mixed = jnp.where(jnp.isfinite(mixed).all() & ~worse, mixed, value)
+        return jnp.where(mdp.terminal, 0.0, mixed), (values, residuals, count + 1, now)
+
+    return Planner("Anderson acceleration", improve, memory)
+
+
+def gauss_seidel(num_blocks: int | None = None) -> Planner:
+    """Backups in place: each block of states sees what the blocks before it have just become.
+
+        v(s) <- max_a (r(s, a) + gamma sum_{s' /= s} P(s' | s, a) v(s')) / (1 - gamma P(s | s, a))
+
+    Self-loops are solved exactly, not waited for. Blocks are runs of states in their own order: number the states from the
+    goals outwards (`gridworld` can), and one sweep carries the goals' values through the whole problem.
+
+    Args:
+      num_blocks: swept one after the other; default: one state each up to 1024 states, else 256 blocks.
+
+    Puterman (1994), sec. 6.3.3.
+    """
+    if num_blocks is not None:
+        checks.integer("num_blocks", num_blocks, 1)
+
+    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        number = mdp.num_states if num_blocks is None and mdp.num_states <= 1024 else num_blocks or 256
+        size = -(-mdp.num_states // min(number, mdp.num_states))
+        # The last block overlaps the one before it rather than being shorter.
+        starts = jnp.minimum(jnp.arange(-(-mdp.num_states // size), dtype=jnp.int32) * size, mdp.num_states - size)
+        loops = jnp.minimum(mdp.gamma * mdp.transitions.stay(), 1.0 - jnp.finfo(v.dtype).eps)  # [A, S]
+
+        def step(v: Array, first: Array) -> tuple[Array, None]:
+            block = mdp.block(first, size)
+            here = lax.dynamic_slice_in_dim(v, first, size)
+            loop = lax.dynamic_slice_in_dim(loops, first, size, axis=1)
+            q = (action_values(block, v) - loop * here[None]) / (1.0 - loop)
+            best = jnp.max(jnp.where(block.mask.T, q, -jnp.inf), axis=0)
+            return lax.dynamic_update_slice_in_dim(v, jnp.where(block.terminal, 0.0, best), first, 0), None
+
+        return lax.scan(step, v, starts)[0], memory
+
+    return Planner("Gauss-Seidel", improve)
+
+
+def prioritised_sweeping(updates: int | None = None) -> Planner:
+    """Single backups where they matter most, between one full backup and the next.
+
+        s = argmax |(T v)(s) - v(s)|;   v(s) <- (T v)(s);   q(., .) changes by gamma P(s | ., .) times as much
+
+    Args:
+      updates: single backups in one round; default: as many as there are states.
+
+    Moore & Atkeson (1993); Sutton & Barto (2018), sec. 8.4.
+    """
+    if updates is not None:
+        checks.integer("updates", updates, 1)
+
+    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        best = lambda q: jnp.where(mdp.terminal, 0.0, jnp.max(jnp.where(mdp.mask.T, q, -jnp.inf), axis=0))
+
+        def update(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            v, q = carry
+            change = best(q) - v
+            s = jnp.argmax(jnp.abs(change)).astype(jnp.int32)
+            return v.at[s].add(change[s]), q + mdp.gamma * mdp.transitions.into(s) * change[s]
+
+        return lax.fori_loop(0, updates or mdp.num_states, update, (v, action_values(mdp, v)))[0], memory
+
+    return Planner("prioritised sweeping", improve)
