@@ -34,7 +34,12 @@ def action_values(mdp: TabularMDP, v: Array) -> Array:
 
 def sweep(mdp: TabularMDP, v: Array) -> Sweep:
     """The backup and its greedy policy, in one pass over the model."""
-    q = jnp.where(mdp.mask.T, action_values(mdp, v), -jnp.inf)
+    return choose(mdp, action_values(mdp, v))
+
+
+def choose(mdp: TabularMDP, q: Array) -> Sweep:
+    """The best of action values [A, S] among the available."""
+    q = jnp.where(mdp.mask.T, q, -jnp.inf)
     if mdp.num_actions > 16:
         best, policy = jnp.max(q, axis=0), jnp.argmax(q, axis=0).astype(jnp.int32)
     else:  # a running comparison fuses with the backup; a reduction would store q first

@@ -29,7 +29,7 @@ def value_iteration() -> Planner:
     return Planner("value iteration", lambda mdp, v, value, policy, memory: (value, memory))
 
 
-def modified_policy_iteration(fraction: float | Array = 0.1, max_sweeps: int = 200) -> Planner:
+def modified_policy_iteration(fraction: float | Array = 0.03, max_sweeps: int = 200) -> Planner:
     """Puterman & Shin (1978): backups under the greedy policy, each 1 / A of the work, until they have settled.
 
         v <- T_pi v    while  span(T_pi v - v) > fraction * span(T v - v), at most max_sweeps times
@@ -73,7 +73,7 @@ def policy_iteration() -> Planner:
     return Planner("policy iteration", improve)
 
 
-def krylov_policy_iteration(fraction: float | Array = 0.1, max_steps: int = 200) -> Planner:
+def krylov_policy_iteration(fraction: float | Array = 0.01, max_steps: int = 200) -> Planner:
     """Inexact policy iteration: the greedy policy's values by BiCGStab, until the residual has fallen to a fraction.
 
     Where mixing is slow, a dozen products with P_pi do the work of a thousand backups.

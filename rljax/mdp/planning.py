@@ -34,7 +34,7 @@ from jax import Array, lax
 from rljax import checks
 from rljax.mdp import evaluation
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.operators import q_values, sweep
+from rljax.mdp.operators import Sweep, action_values, choose, q_values, sweep
 
 
 class Solution(NamedTuple):
@@ -123,16 +123,20 @@ def solve(
 
 
 def begin(mdp: TabularMDP, planner: Planner, horizon: Array, start: Array | None = None) -> PlanState:
-    """The first full backup."""
-    v = jnp.zeros(mdp.num_states, mdp.dtype) if start is None else jnp.asarray(start, mdp.dtype)
-    checks.same_shape(start=v, states=mdp.terminal)
-    return _certify(mdp, jnp.where(mdp.terminal, 0.0, v), horizon, jnp.int32(1), planner.memory(mdp))
+    """The first full backup; that of 0 are the rewards, and nothing of the transitions is read."""
+    if start is None:
+        v, q = jnp.zeros(mdp.num_states, mdp.dtype), mdp.expected_reward
+    else:
+        checks.same_shape(start=start, states=mdp.terminal)
+        v = jnp.where(mdp.terminal, 0.0, jnp.asarray(start, mdp.dtype))
+        q = action_values(mdp, v)
+    return _certify(mdp, v, choose(mdp, q), horizon, jnp.int32(1), planner.memory(mdp))
 
 
 def advance(mdp: TabularMDP, planner: Planner, state: PlanState, horizon: Array) -> PlanState:
     """One round: the planner's next values, their full backup and what it proves."""
     v, memory = planner.improve(mdp, state.v, state.value, state.policy, state.memory)
-    return _certify(mdp, v, horizon, state.iterations + 1, memory)
+    return _certify(mdp, v, sweep(mdp, v), horizon, state.iterations + 1, memory)
 
 
 def conclude(mdp: TabularMDP, state: PlanState, tolerance: float | Array) -> Solution:
@@ -142,8 +146,7 @@ def conclude(mdp: TabularMDP, state: PlanState, tolerance: float | Array) -> Sol
     return Solution(v, q_values(mdp, v), state.policy, bound, bound <= tolerance, state.iterations)
 
 
-def _certify(mdp: TabularMDP, v: Array, horizon: Array, iterations: Array, memory: Any) -> PlanState:
-    swept = sweep(mdp, v)
+def _certify(mdp: TabularMDP, v: Array, swept: Sweep, horizon: Array, iterations: Array, memory: Any) -> PlanState:
     ends = mdp.terminal.any()
     # Where nothing ends, the least and largest d repeat for ever; where something does, 0 may follow at any time.
     d = swept.value - v

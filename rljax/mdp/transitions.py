@@ -67,7 +67,8 @@ class Dense:
     def under(self, policy: Array) -> Dense:
         """The Markov chain of a policy, [S] actions or [S, A] probabilities, as transitions with one action."""
         if policy.ndim == 1:
-            return Dense(jnp.take_along_axis(self.probability, policy[:, None, None], axis=1))
+            rows = jnp.arange(self.num_states, dtype=policy.dtype) * self.num_actions + policy
+            return Dense(_gather(self.probability.reshape(-1, self.num_states), rows)[:, None])
         return Dense(jnp.einsum("sa,sat->st", policy, self.probability)[:, None])
 
     def stay(self) -> Array:
