@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from rljax.mdp import validation
-from rljax.mdp.transitions import Dense, Transitions
+from rljax.mdp.transitions import Dense, Generated, Transitions
 from rljax.structs import pytree_dataclass
 
 
@@ -104,7 +104,8 @@ class TabularMDP:
         return self.reward[index]
 
     def block(self, first: Array, size: int) -> TabularMDP:
-        """The part of the model that concerns states first ... first + size - 1; values are still those of all states."""
+        """The part of a stored model that concerns states first ... first + size - 1; values are still those of all."""
+        assert not isinstance(self.transitions, Generated)
         rows = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size)
         changed = {name: rows(getattr(self, name)) for name in ("reward", "mask", "terminal", "initial")}
         return _rebuild(self, transitions=self.transitions.block(first, size), **changed)

@@ -16,6 +16,7 @@ from rljax.mdp import evaluation
 from rljax.mdp.model import TabularMDP
 from rljax.mdp.operators import action_values
 from rljax.mdp.planning import Planner
+from rljax.mdp.transitions import Dense, Generated, Sparse
 
 
 def value_iteration() -> Planner:
@@ -141,11 +142,12 @@ def gauss_seidel(num_blocks: int | None = None) -> Planner:
         checks.integer("num_blocks", num_blocks, 1)
 
     def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        transitions = _stored(mdp, "Gauss-Seidel")
         number = mdp.num_states if num_blocks is None and mdp.num_states <= 1024 else num_blocks or 256
         size = -(-mdp.num_states // min(number, mdp.num_states))
         # The last block overlaps the one before it rather than being shorter.
         starts = jnp.minimum(jnp.arange(-(-mdp.num_states // size), dtype=jnp.int32) * size, mdp.num_states - size)
-        loops = jnp.minimum(mdp.gamma * mdp.transitions.stay(), 1.0 - jnp.finfo(v.dtype).eps)  # [A, S]
+        loops = jnp.minimum(mdp.gamma * transitions.stay(), 1.0 - jnp.finfo(v.dtype).eps)  # [A, S]
 
         def step(v: Array, first: Array) -> tuple[Array, None]:
             block = mdp.block(first, size)
@@ -174,14 +176,24 @@ def prioritised_sweeping(updates: int | None = None) -> Planner:
         checks.integer("updates", updates, 1)
 
     def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+        transitions = _stored(mdp, "prioritised sweeping")
         best = lambda q: jnp.where(mdp.terminal, 0.0, jnp.max(jnp.where(mdp.mask.T, q, -jnp.inf), axis=0))
 
         def update(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
             v, q = carry
             change = best(q) - v
             s = jnp.argmax(jnp.abs(change)).astype(jnp.int32)
-            return v.at[s].add(change[s]), q + mdp.gamma * mdp.transitions.into(s) * change[s]
+            return v.at[s].add(change[s]), q + mdp.gamma * transitions.into(s) * change[s]
 
         return lax.fori_loop(0, updates or mdp.num_states, update, (v, action_values(mdp, v)))[0], memory
 
     return Planner("prioritised sweeping", improve)
+
+
+def _stored(mdp: TabularMDP, planner: str) -> Dense | Sparse:
+    if isinstance(mdp.transitions, Generated):
+        raise TypeError(
+            f"{planner} reads single states of stored transitions, and these are Generated. "
+            "Store them (transitions.stored()), or take value iteration or modified policy iteration."
+        )
+    return mdp.transitions

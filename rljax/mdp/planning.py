@@ -170,7 +170,8 @@ def effective_horizon(mdp: TabularMDP, max_iterations: int = 100_000) -> Array:
     Returns:
       [] steps; inf if gamma = 1 and some policy never ends.
     """
-    chance = mdp.gamma < 1
+    gamma = jnp.asarray(mdp.gamma)
+    chance = gamma < 1
     time = mdp.with_reward(jnp.ones((mdp.num_states,), mdp.dtype))
 
     def going(carry: tuple[Array, Array, Array]) -> Array:
@@ -185,7 +186,7 @@ def effective_horizon(mdp: TabularMDP, max_iterations: int = 100_000) -> Array:
     start = (jnp.zeros(mdp.num_states, mdp.dtype), jnp.asarray(jnp.inf, mdp.dtype), jnp.int32(0))
     u, gain, _ = lax.while_loop(going, step, start)
     longest = jnp.where(gain <= 0.5, 2.0 * jnp.max(u), jnp.inf)
-    safe = jnp.where(chance, mdp.gamma, 0.0)
+    safe = jnp.where(chance, gamma, 0.0)
     return jnp.where(chance, safe / (1.0 - safe), longest)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -91,7 +92,7 @@ def _host(given: TabularMDP) -> None:
     _rows(probability, live)
     if isinstance(given.transitions, Sparse):
         _successors(np.asarray(given.transitions.successor).T, probability, live)
-    if np.ndim(given.gamma) == 0 and float(given.gamma) == 1.0:
+    if np.asarray(given.gamma) == 1.0:
         _proper(given, probability, live)
 
 
