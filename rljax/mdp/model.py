@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
+from rljax import checks
 from rljax.mdp import validation
-from rljax.mdp.transitions import Dense, Generated, Transitions
+from rljax.mdp.transitions import Dense, Generated, Sparse, Transitions, floats
 from rljax.structs import pytree_dataclass
 
 
@@ -20,13 +22,16 @@ class TabularMDP:
     """States 0 ... S - 1, actions 0 ... A - 1, and what follows from them.
 
     Every field is a leaf or a tree of leaves: `vmap` over gamma, rewards or whole problems, and `grad` by any of them, work.
-    What a person builds is checked on the host, with state and action named; what JAX rebuilds is not.
+    What a person builds is checked on the host, with state and action named; what JAX rebuilds is not, nor is anything
+    that is traced. Many problems at once are made one by one and stacked, `jax.tree.map(lambda *x: jnp.stack(x), *mdps)`.
 
     Args:
       transitions: `Dense`, `Sparse` or `Generated`; or an array [S, A, S] of probabilities P(s' | s, a), made `Dense`.
+        Their type, float32 or float64, is the precision of everything.
       reward: on leaving, [S] or [S, A], or on arrival, [S, A, S] (`Dense`) or [S, A, B] (lists of B successors).
       gamma: discount in [0, 1]; may be traced. 1 only where every policy ends.
-      mask: [S, A] bool, True where an action is available; default: all are.
+      mask: [S, A] bool, True where an action is available; default: all are. In a terminal state all count as available:
+        none does anything.
       terminal: [S] bool, True where an episode is over: worth 0, nothing follows; default: none.
       initial: [S] probabilities of the first state; default: uniform over the states that are not terminal.
 
@@ -37,40 +42,94 @@ class TabularMDP:
       >>> mdp = TabularMDP(jnp.array([[[0.5, 0.5]], [[0.0, 1.0]]]), jnp.array([1.0, 0.0]), gamma=0.9)
       >>> mdp.num_states, mdp.num_actions
       (2, 1)
+      >>> TabularMDP(jnp.array([[[0.5, 0.6]], [[0.0, 1.0]]]), jnp.array([1.0, 0.0]), gamma=0.9)
+      Traceback (most recent call last):
+      ValueError: state 0, action 0: the probabilities sum to 1.1000...; expected 1. Divide the row by its sum or, if \
+the action is not available there, set mask[0, 0] to False.
 
     Puterman (1994), ch. 2; Geron (2022), ch. 18, "Markov decision processes".
     """
 
     transitions: Transitions
-    reward: Array
-    _: dataclasses.KW_ONLY
-    gamma: ArrayLike
-    mask: Array = None  # pyright: ignore[reportAssignmentType] # all three are filled in on construction
-    terminal: Array = None  # pyright: ignore[reportAssignmentType]
-    initial: Array = None  # pyright: ignore[reportAssignmentType]
+    reward: Array | None  # None: the function of a generated model tells it
+    gamma: Array
+    mask: Array
+    terminal: Array
+    initial: Array
 
-    def __post_init__(self) -> None:
-        transitions = self.transitions
-        if not isinstance(transitions, Transitions):
-            transitions = Dense(validation.floats("transitions", transitions))
-        validation.transitions(transitions)
-        num_states, num_actions = transitions.num_states, transitions.num_actions
-        filled = {
-            "transitions": transitions,
-            "reward": validation.floats("reward", self.reward).astype(transitions.dtype),
-            "mask": jnp.ones((num_states, num_actions), bool) if self.mask is None else jnp.asarray(self.mask),
-            "terminal": jnp.zeros(num_states, bool) if self.terminal is None else jnp.asarray(self.terminal),
-        }
-        initial = self.initial
+    def __init__(
+        self,
+        transitions: Transitions | ArrayLike,
+        reward: ArrayLike | None,
+        *,
+        gamma: ArrayLike,
+        mask: ArrayLike | None = None,
+        terminal: ArrayLike | None = None,
+        initial: ArrayLike | None = None,
+    ) -> None:
+        transitions = transitions if isinstance(transitions, Transitions) else Dense(floats("probability", transitions))
+        dtype, num_states = transitions.dtype, transitions.num_states
+        checks.real("gamma", gamma, 0, 1)
+        terminal = jnp.zeros(num_states, bool) if terminal is None else jnp.asarray(terminal)
+        mask = jnp.ones((num_states, transitions.num_actions), bool) if mask is None else jnp.asarray(mask)
         if initial is None:
-            initial = (~filled["terminal"]).astype(transitions.dtype)
-            initial = initial / jnp.maximum(initial.sum(), 1)
-        filled["initial"] = validation.floats("initial", initial).astype(transitions.dtype)
-        validation.gamma(self.gamma)
-        filled["gamma"] = jnp.asarray(self.gamma, transitions.dtype)
-        for name, value in filled.items():
+            alive = (~terminal if terminal.dtype == bool else terminal == 0).astype(dtype)
+            initial = jnp.where(alive.any(), alive / jnp.maximum(alive.sum(), 1), 1 / num_states)
+        for name, value in (
+            ("transitions", transitions),
+            ("reward", None if reward is None else floats("reward", reward).astype(dtype)),
+            ("gamma", jnp.asarray(gamma, dtype)),
+            ("mask", mask),
+            ("terminal", terminal),
+            ("initial", floats("initial", initial).astype(dtype)),
+        ):
             object.__setattr__(self, name, value)
-        validation.mdp(self)
+        validation.shapes(self)
+        object.__setattr__(self, "mask", mask | terminal[:, None])
+        validation.numbers(self)
+
+    @classmethod
+    def sparse(cls, successor: ArrayLike, probability: ArrayLike, reward: ArrayLike, **others: Any) -> TabularMDP:
+        """From lists of successors in the order in which people write, each [S, A, B]; unused places have probability 0.
+
+        Args:
+          successor: [S, A, B] integers; no list names a state twice.
+          probability: [S, A, B] of each.
+          reward: [S], [S, A] or [S, A, B].
+          others: gamma, mask, terminal and initial, as of `TabularMDP`.
+
+        Example:
+          >>> successor, probability = jnp.array([[[0, 1]], [[1, 0]]]), jnp.array([[[0.5, 0.5]], [[1.0, 0.0]]])
+          >>> TabularMDP.sparse(successor, probability, jnp.array([1.0, 0.0]), gamma=0.9).transitions.fan_out
+          2
+        """
+        return cls(Sparse.of(successor, probability), reward, **others)
+
+    @classmethod
+    def generated(
+        cls,
+        function: Callable[..., tuple[Array, Array, Array]],
+        num_states: int,
+        num_actions: int,
+        *,
+        parameters: tuple[Any, ...] = (),
+        block_size: int = 4096,
+        **others: Any,
+    ) -> TabularMDP:
+        """From a function `(s, a, *parameters) -> (successor [B], probability [B], reward [B])`: see `Generated`.
+
+        Args:
+          function, num_states, num_actions, parameters, block_size: as of `Generated`.
+          others: gamma, mask, terminal and initial, as of `TabularMDP`.
+
+        Example:
+          >>> def walk(s, a):  # to the left or to the right on a ring; 1 for coming to state 0
+          ...     successor = (s + 2 * a - 1) % 1000
+          ...     return successor[None], jnp.ones(1), (successor == 0).astype(float)[None]
+          >>> TabularMDP.generated(walk, 1000, 2, gamma=0.9).expected_reward[:, :3].tolist()
+          [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
+        """
+        return cls(Generated(function, num_states, num_actions, parameters, block_size), None, **others)
 
     @property
     def num_states(self) -> int:
@@ -90,33 +149,37 @@ class TabularMDP:
     @property
     def expected_reward(self) -> Array:
         """[A, S]: r(s, a) = sum_s' P(s' | s, a) r(s, a, s'), state axis last."""
+        if self.reward is None:
+            assert isinstance(self.transitions, Generated)
+            return self.transitions.expected_reward
         if self.reward.ndim == 1:
             return jnp.broadcast_to(self.reward, (self.num_actions, self.num_states))
         return self.reward.T if self.reward.ndim == 2 else self.transitions.average(self.reward)
 
-    def with_reward(self, reward: Array) -> TabularMDP:
-        """The same world with other rewards, unchecked: for use under `jit`."""
-        return _rebuild(self, reward=reward)
-
     def sample_reward(self, state: Array, action: Array, slot: Array) -> Array:
         """[] the reward of one transition; `slot` is what `transitions.sample` said of it."""
-        index = (state, action, slot)[: self.reward.ndim]
-        return self.reward[index]
+        if self.reward is None:
+            assert isinstance(self.transitions, Generated)
+            return self.transitions.successors(state, action)[2][slot]
+        return self.reward[(state, action, slot)[: self.reward.ndim]]
+
+    def with_reward(self, reward: Array) -> TabularMDP:
+        """The same world with other rewards, unchecked: for use inside loops."""
+        return self._with(reward=reward)
 
     def block(self, first: Array, size: int) -> TabularMDP:
         """The part of a stored model that concerns states first ... first + size - 1; values are still those of all."""
-        assert not isinstance(self.transitions, Generated)
-        rows = lambda x: jax.lax.dynamic_slice_in_dim(x, first, size)
-        changed = {name: rows(getattr(self, name)) for name in ("reward", "mask", "terminal", "initial")}
-        return _rebuild(self, transitions=self.transitions.block(first, size), **changed)
+        assert not isinstance(self.transitions, Generated) and self.reward is not None
+        rows = {name: getattr(self, name) for name in ("reward", "mask", "terminal", "initial")}
+        rows = {name: lax.dynamic_slice_in_dim(x, first, size) for name, x in rows.items()}
+        return self._with(transitions=self.transitions.block(first, size), **rows)
 
     def astype(self, dtype: Any) -> TabularMDP:
-        """In another precision."""
+        """In another precision, unchecked: probabilities are rounded one by one."""
         return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, self)
 
-
-def _rebuild(mdp: TabularMDP, **changes: Any) -> TabularMDP:
-    new = object.__new__(TabularMDP)
-    for field in dataclasses.fields(mdp):
-        object.__setattr__(new, field.name, changes.get(field.name, getattr(mdp, field.name)))
-    return new
+    def _with(self, **changes: Any) -> TabularMDP:
+        new = object.__new__(TabularMDP)
+        for field in dataclasses.fields(self):
+            object.__setattr__(new, field.name, changes.get(field.name, getattr(self, field.name)))
+        return new

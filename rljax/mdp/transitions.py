@@ -1,12 +1,13 @@
 """Where actions lead: P(s' | s, a) in three representations under one interface.
 
-| class       | holds                                       | for                                             |
-|-------------|---------------------------------------------|-------------------------------------------------|
-| `Dense`     | probability [S, A, S]                       | some thousand states                            |
-| `Sparse`    | successor, probability [B, A, S]            | B successors at most: grids, queues, millions   |
-| `Generated` | a function (s, a) -> successors             | what would not fit in memory                    |
+| class       | holds                                  | for                                                 |
+|-------------|----------------------------------------|-----------------------------------------------------|
+| `Dense`     | probability [S, A, S]                  | up to some thousand states                          |
+| `Sparse`    | successor and probability, [B, A, S]   | at most B successors each: grids, queues, millions  |
+| `Generated` | a function (s, a) -> successors        | what need not be stored, because it can be computed |
 
-Inside, action values are [A, S], the state axis last: a sweep over millions of states then runs along memory.
+Inside, values of actions are [A, S], the state axis last: a sweep then runs along memory, four to seven times as fast.
+Here only shapes and types are checked; numbers are, where a model is made of them (`mdp.TabularMDP`).
 """
 
 from __future__ import annotations
@@ -20,16 +21,32 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 
-from rljax import noise
+from rljax import checks, noise
 from rljax.structs import pytree_dataclass
+
+_UNROLLED = 32  # successor lists up to here are summed term by term, which XLA fuses into one loop over the states
 
 
 @pytree_dataclass
 class Dense:
-    """Every probability: [S, A, S]."""
+    """Every probability, [S, A, S]: `probability[s, a, s'] = P(s' | s, a)`.
+
+    Errors:
+      TypeError: no array of floats. ValueError: not three axes.
+
+    Example:
+      >>> walk = Dense(jnp.array([[[0.0, 1.0]], [[0.5, 0.5]]]))
+      >>> walk.expect(jnp.array([10.0, 20.0])).tolist()
+      [[20.0, 15.0]]
+    """
 
     probability: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probability", floats("probability", self.probability))
+        _three_axes(probability=self.probability)
 
     @property
     def num_states(self) -> int:
@@ -43,7 +60,7 @@ class Dense:
 
     @property
     def fan_out(self) -> int:
-        """Most successors of a state under one action, as far as the representation tells."""
+        """B: the places for successors of a state and action; here S."""
         return self.num_states
 
     @property
@@ -52,35 +69,38 @@ class Dense:
         return self.probability.dtype
 
     def expect(self, v: Array) -> Array:
-        """[A, n]: sum_s' P(s' | s, a) v(s') for the n states held."""
-        return (self.probability.reshape(-1, self.num_states) @ v).reshape(-1, self.num_actions).T
+        """[A, S]: sum_s' P(s' | s, a) v(s') for v [S]."""
+        # An accelerator would otherwise multiply float32 in ten bits: no planner could certify anything.
+        rows = jnp.matmul(self.probability.reshape(-1, self.num_states), v, precision=lax.Precision.HIGHEST)
+        return rows.reshape(-1, self.num_actions).T
 
     def average(self, x: Array) -> Array:
-        """[A, n]: sum_s' P(s' | s, a) x(s, a, s') for x [n, A, S] (or what broadcasts to it)."""
+        """[A, S]: sum_s' P(s' | s, a) x(s, a, s') for x [S, A, S]."""
         return jnp.sum(self.probability * x, axis=-1).T
 
     def sample(self, key: Array, state: Array, action: Array) -> tuple[Array, Array]:
-        """A successor [] int32, and its slot (here: itself)."""
+        """A successor [] int32 of state [] and action [], and its slot, the last index of `average`: here itself."""
         successor = _draw(key, self.probability[state, action])
         return successor, successor
 
     def under(self, policy: Array) -> Dense:
-        """The Markov chain of a policy, [S] actions or [S, A] probabilities, as transitions with one action."""
+        """The chain that a policy makes, one action: of actions [S], or of probabilities [S, A]."""
         if policy.ndim == 1:
             rows = jnp.arange(self.num_states, dtype=policy.dtype) * self.num_actions + policy
-            return Dense(_gather(self.probability.reshape(-1, self.num_states), rows)[:, None])
-        return Dense(jnp.einsum("sa,sat->st", policy, self.probability)[:, None])
+            return Dense(gather(self.probability.reshape(-1, self.num_states), rows)[:, None, :])
+        chain = jnp.einsum("sa,sat->st", policy, self.probability, precision=lax.Precision.HIGHEST)
+        return Dense(chain[:, None, :])
 
     def stay(self) -> Array:
         """[A, S]: P(s | s, a)."""
         return jnp.diagonal(self.probability, axis1=0, axis2=2)
 
     def into(self, state: Array) -> Array:
-        """[A, S]: P(state | s, a)."""
+        """[A, S]: P(state | s, a) for one state []."""
         return jnp.take(self.probability, state, axis=2).T
 
     def block(self, first: Array, size: int) -> Dense:
-        """The rows of states first ... first + size - 1."""
+        """The rows of states first ... first + size - 1, which still lead to all."""
         return Dense(lax.dynamic_slice_in_dim(self.probability, first, size))
 
     def matrix(self) -> Array:
@@ -90,30 +110,53 @@ class Dense:
 
 @pytree_dataclass
 class Sparse:
-    """At most B successors of each state and action: two lists [B, A, S]; unused places hold probability 0."""
+    """Lists of successors with their probabilities, int32 [B, A, S] and [B, A, S]; unused places hold probability 0.
 
-    successor: Array  # int32
+    `Sparse.of` takes the order in which people write, [S, A, B]. Successors must be in range: nothing inside compiled code
+    looks again. Where it matters that a list names a successor once (`TabularMDP` refuses others), it is checked there.
+
+    Errors:
+      TypeError: successors that are no integers, probabilities that are no floats. ValueError: shapes.
+
+    Example:
+      >>> walk = Sparse.of(jnp.array([[[1, 0]], [[0, 1]]]), jnp.array([[[1.0, 0.0]], [[0.5, 0.5]]]))
+      >>> walk.expect(jnp.array([10.0, 20.0])).tolist()
+      [[20.0, 15.0]]
+    """
+
+    successor: Array
     probability: Array
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "probability", floats("probability", self.probability))
+        if not jnp.issubdtype(jnp.result_type(self.successor), jnp.integer):
+            raise TypeError(
+                f"successor has type {jnp.result_type(self.successor)}; expected integers, the numbers of states. "
+                "Convert it: successor.astype(int)."
+            )
+        object.__setattr__(self, "successor", jnp.asarray(self.successor, jnp.int32))
+        checks.same_shape(successor=self.successor, probability=self.probability)
+        _three_axes(successor=self.successor)
+
     @classmethod
-    def of(cls, successor: Array, probability: Array) -> Sparse:
+    def of(cls, successor: ArrayLike, probability: ArrayLike) -> Sparse:
         """From lists in reading order, [S, A, B]."""
-        return cls(jnp.asarray(successor, jnp.int32).T, jnp.asarray(probability).T)
+        return cls(jnp.asarray(successor).T, jnp.asarray(probability).T)
 
     @property
     def num_states(self) -> int:
         """S."""
-        return self.successor.shape[-1]
+        return self.probability.shape[-1]
 
     @property
     def num_actions(self) -> int:
         """A."""
-        return self.successor.shape[-2]
+        return self.probability.shape[-2]
 
     @property
     def fan_out(self) -> int:
         """B."""
-        return self.successor.shape[-3]
+        return self.probability.shape[-3]
 
     @property
     def dtype(self) -> Any:
@@ -121,125 +164,210 @@ class Sparse:
         return self.probability.dtype
 
     def expect(self, v: Array) -> Array:
-        """[A, n]: sum_b p_b v(s'_b) for the n states held."""
-        terms = (p * _gather(v, s) for p, s in zip(self.probability, self.successor, strict=True))
+        """[A, S]: sum_b p_b v(s'_b) for v [S]."""
+        if self.fan_out > _UNROLLED:
+            return jnp.sum(self.probability * gather(v, self.successor), axis=0)
+        terms = (self.probability[b] * gather(v, self.successor[b]) for b in range(self.fan_out))
         return functools.reduce(operator.add, terms)
 
     def average(self, x: Array) -> Array:
-        """[A, n]: sum_b p_b x(s, a, b) for x [n, A, B] (or what broadcasts to it)."""
+        """[A, S]: sum_b p_b x(s, a, b) for x [S, A, B]."""
         return jnp.sum(self.probability * x.T, axis=0)
 
     def sample(self, key: Array, state: Array, action: Array) -> tuple[Array, Array]:
-        """A successor [] int32, and its slot b."""
+        """A successor [] int32 of state [] and action [], and its slot b."""
         slot = _draw(key, self.probability[:, action, state])
         return self.successor[slot, action, state], slot
 
     def under(self, policy: Array) -> Sparse:
-        """The Markov chain of a policy, [S] actions or [S, A] probabilities, as transitions with one action."""
+        """The chain that a policy makes, one action: of actions [S], or of probabilities [S, A], then A B places long."""
         if policy.ndim == 1:
             index = policy[None, None, :]
-            return Sparse(*(jnp.take_along_axis(x, index, axis=1) for x in (self.successor, self.probability)))
-        lists = (self.successor, self.probability * policy.T)
-        return Sparse(*(x.reshape(-1, 1, self.num_states) for x in lists))
+            return Sparse(
+                jnp.take_along_axis(self.successor, index, axis=1),
+                jnp.take_along_axis(self.probability, index, axis=1),
+            )
+        shape = (-1, 1, self.num_states)
+        return Sparse(self.successor.reshape(shape), (self.probability * policy.T[None]).reshape(shape))
 
     def stay(self) -> Array:
         """[A, S]: P(s | s, a)."""
-        here = self.successor == jnp.arange(self.num_states, dtype=jnp.int32)[None, None]
+        here = self.successor == jnp.arange(self.num_states, dtype=jnp.int32)[None, None, :]
         return jnp.sum(jnp.where(here, self.probability, 0.0), axis=0)
 
     def into(self, state: Array) -> Array:
-        """[A, S]: P(state | s, a)."""
+        """[A, S]: P(state | s, a) for one state []."""
         return jnp.sum(jnp.where(self.successor == state, self.probability, 0.0), axis=0)
 
     def block(self, first: Array, size: int) -> Sparse:
-        """The rows of states first ... first + size - 1."""
+        """The lists of states first ... first + size - 1, which still name all."""
         return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size, axis=2), self)
 
     def matrix(self) -> Array:
-        """[S, A, S]; successors that appear twice are added up."""
-        state = jnp.arange(self.num_states)[None, None]
-        action = jnp.arange(self.num_actions)[None, :, None]
+        """[S, A, S]; what a list names twice is added up."""
+        state = jnp.arange(self.num_states, dtype=jnp.int32)[None, None, :]
+        action = jnp.arange(self.num_actions, dtype=jnp.int32)[None, :, None]
         zeros = jnp.zeros((self.num_states, self.num_actions, self.num_states), self.dtype)
         return zeros.at[state, action, self.successor].add(self.probability)
 
 
 @pytree_dataclass
 class Generated:
-    """Successors by a function of state and action, [] int32 both, to `(successor [B], probability [B])`.
+    """A function of state and action, [] int32 both: `function(s, a) -> (successor [B], probability [B], reward [B])`.
 
-    Never stored: every sweep computes them anew, `block_size` states at a time.
+    Nothing of size B is stored: every sweep computes it anew, a block of `block_size` states at a time, fewer than A B
+    `block_size` numbers in memory. A function may name a successor twice. `parameters` are handed to it behind the action:
+    what is to be traced, batched or differentiated belongs there, not into a closure.
+
+    Errors:
+      TypeError, ValueError: what the function returns is not as above.
+
+    Example:
+      >>> def walk(s, a):  # to the left or to the right on a ring of a million states
+      ...     return jnp.array([(s + 2 * a - 1) % 1_000_000]), jnp.ones(1), jnp.zeros(1)
+      >>> Generated(walk, 1_000_000, 2).expect(jnp.arange(1e6))[:, :3].tolist()
+      [[999999.0, 0.0, 1.0], [1.0, 2.0, 3.0]]
     """
 
-    parameters: Any  # handed to the function first: what is to be traced or differentiated
-    function: Callable[[Any, Array, Array], tuple[Array, Array]] = dataclasses.field(metadata={"static": True})
+    function: Callable[..., tuple[Array, Array, Array]] = dataclasses.field(metadata={"static": True})
     num_states: int = dataclasses.field(metadata={"static": True})
     num_actions: int = dataclasses.field(metadata={"static": True})
+    parameters: tuple[Any, ...] = ()
     block_size: int = dataclasses.field(default=4096, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(
+                f"function is {self.function!r}; expected function(s, a) -> successor, probability, reward."
+            )
+        for name in ("num_states", "num_actions", "block_size"):
+            checks.integer(name, getattr(self, name), 1)
+        shapes = self._shapes
+        if not (isinstance(shapes, tuple) and len(shapes) == 3 and len({x.shape for x in shapes} | {()}) == 2):
+            raise ValueError(
+                f"function(s, a) returns {shapes}; expected successor [B], probability [B] and reward [B]."
+            )
+        successor, probability, reward = shapes
+        _three_axes(successor=jax.ShapeDtypeStruct((1, 1, *successor.shape), successor.dtype))
+        real = jnp.issubdtype(probability.dtype, jnp.floating) and jnp.issubdtype(reward.dtype, jnp.floating)
+        if not (real and jnp.issubdtype(successor.dtype, jnp.integer)):
+            raise TypeError(
+                f"function(s, a) returns types {successor.dtype}, {probability.dtype}, {reward.dtype}; "
+                "expected whole successors, floating probabilities and rewards."
+            )
 
     @property
     def fan_out(self) -> int:
         """B."""
-        return jax.eval_shape(self._at, jnp.int32(0))[0].shape[-1]
+        return self._shapes[1].shape[-1]
 
     @property
     def dtype(self) -> Any:
         """Of the probabilities."""
-        return jax.eval_shape(self._at, jnp.int32(0))[1].dtype
+        return self._shapes[1].dtype
 
     def expect(self, v: Array) -> Array:
-        """[A, S]: sum_b p_b v(s'_b)."""
-
-        def one(state: Array) -> Array:
-            successor, probability = self._at(state)
-            return jnp.sum(probability * _gather(v, successor), axis=-1)
-
-        return self._everywhere(one).T
+        """[A, S]: sum_b p_b v(s'_b) for v [S]."""
+        return self.everywhere(lambda successor, probability, _: jnp.sum(probability * gather(v, successor)))
 
     def average(self, x: Array) -> Array:
-        """[A, S]: sum_b p_b x(s, a, b) for x [S, A, B] (or what broadcasts to it)."""
+        """[A, S]: sum_b p_b x(s, a, b) for x [S, A, B]."""
         return self.stored().average(x)
 
+    @property
+    def expected_reward(self) -> Array:
+        """[A, S]: sum_b p_b r_b."""
+        return self.everywhere(lambda _, probability, reward: jnp.sum(probability * reward))
+
     def sample(self, key: Array, state: Array, action: Array) -> tuple[Array, Array]:
-        """A successor [] int32, and its slot b."""
-        successor, probability = self.function(self.parameters, state, action)
+        """A successor [] int32 of state [] and action [], and its slot b."""
+        successor, probability, _ = self.successors(state, action)
         slot = _draw(key, probability)
         return successor[slot], slot
 
     def under(self, policy: Array) -> Sparse:
-        """The Markov chain of a policy [S] of actions, stored: B numbers a state."""
+        """The chain that a policy makes, stored: of actions [S], or of probabilities [S, A], then A B places long."""
         if policy.ndim != 1:
             return self.stored().under(policy)
-        lists = self._everywhere(lambda state: self.function(self.parameters, state, policy[state]))
-        return Sparse.of(*(x[:, None] for x in lists))
+        states = jnp.arange(self.num_states, dtype=jnp.int32)
+        lists = lax.map(lambda sa: self.successors(*sa)[:2], (states, policy), batch_size=self.block_size)
+        return Sparse(*(x.T[:, None, :] for x in lists))
 
     def stored(self) -> Sparse:
-        """All of it, in memory."""
-        return Sparse.of(*self._everywhere(self._at))
+        """All successors in memory, as the function names them."""
+        return Sparse(*self.everywhere(lambda successor, probability, _: (successor, probability)))
 
     def matrix(self) -> Array:
         """[S, A, S]."""
         return self.stored().matrix()
 
-    def _at(self, state: Array) -> tuple[Array, Array]:
-        actions = jnp.arange(self.num_actions, dtype=jnp.int32)
-        return jax.vmap(lambda action: self.function(self.parameters, state, action))(actions)
+    def successors(self, state: Array, action: Array) -> tuple[Array, Array, Array]:
+        """`(successor [B] int32, probability [B], reward [B])` of state [] and action []."""
+        successor, probability, reward = self.function(state, action, *self.parameters)
+        return successor.astype(jnp.int32), probability, reward.astype(probability.dtype)
 
-    def _everywhere(self, one: Callable[[Array], Any]) -> Any:
-        return lax.map(one, jnp.arange(self.num_states, dtype=jnp.int32), batch_size=self.block_size)
+    def everywhere(self, one: Callable[[Array, Array, Array], Any]) -> Any:
+        """[..., A, S]: `one(successor [B], probability [B], reward [B])` of every action and state, block by block."""
+        actions = jnp.arange(self.num_actions, dtype=jnp.int32)
+
+        def of_state(state: Array) -> Any:
+            return jax.vmap(lambda action: one(*self.successors(state, action)))(actions)
+
+        states = jnp.arange(self.num_states, dtype=jnp.int32)
+        return jax.tree.map(lambda x: x.T, lax.map(of_state, states, batch_size=self.block_size))
+
+    @property
+    def _shapes(self) -> Any:
+        return jax.eval_shape(self.function, jnp.int32(0), jnp.int32(0), *self.parameters)
 
 
 Transitions = Dense | Sparse | Generated
 
 
-def _gather(v: Array, index: Array) -> Array:
-    """v[index] for indices known to be in range: without the checks that cost more than the gather."""
+def gather(v: Array, index: Array) -> Array:
+    """`v[index]` for indices known to be in range: without the wrapping and clipping that cost more than the gather."""
     return v.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
 
 
+def floats(name: str, value: Any) -> Array:
+    """`value` as an array of float32 or float64; integers and objects are refused, since a probability is neither."""
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"{name} is no array of numbers ({error}); expected floats in a rectangular array. "
+            "Nested lists with None for unavailable actions are for mdp.from_nested."
+        ) from None
+    if array.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(
+            f"{name} has type {array.dtype}; expected float32 or float64. Convert it: {name}.astype(float)."
+        )
+    return array
+
+
+def _three_axes(**arrays: Any) -> None:
+    for name, array in arrays.items():
+        if len(array.shape) != 3 or 0 in array.shape:
+            raise ValueError(
+                f"{name} has shape {array.shape}; expected three axes (states, actions, successors), none of them empty. "
+                "A model of one action has an axis of length 1 for it."
+            )
+
+
 def _draw(key: Array, probability: Array) -> Array:
-    """[] int32 index with the given probabilities [n]; places of probability 0 are never drawn."""
-    cumulative = jnp.cumsum(probability)
-    u = noise.uniforms(key, 1)[0].astype(probability.dtype) * cumulative[-1]
-    # u < total, but rounding may make them equal: the last place of positive probability then.
-    last = jnp.max(jnp.where(probability > 0, jnp.arange(probability.shape[0], dtype=jnp.int32), 0))
-    return jnp.minimum(jnp.sum(u >= cumulative), last).astype(jnp.int32)
+    """[] int32 index with the given probabilities [n]; one of probability 0 is never drawn, whatever is rounded."""
+    u = jax.random.uniform(noise.fused(key), (), probability.dtype)
+    n = probability.shape[0]
+    if n <= _UNROLLED:
+        u = u * functools.reduce(operator.add, (probability[i] for i in range(n)))
+        chosen, found, cumulative = jnp.int32(0), jnp.bool_(False), jnp.zeros_like(u)
+        for i in range(n):
+            cumulative = cumulative + probability[i]
+            here = ~found & (probability[i] > 0)
+            chosen = jnp.where(here, jnp.int32(i), chosen)
+            found = found | (here & (u < cumulative))
+        return chosen
+    cumulative = jnp.cumsum(probability)  # in any order of addition, so it may fall back by a rounding
+    index, possible = jnp.arange(n, dtype=jnp.int32), probability > 0
+    last = jnp.max(jnp.where(possible, index, jnp.int32(0)))
+    return jnp.min(jnp.where(possible & (u * cumulative[-1] < cumulative), index, last))

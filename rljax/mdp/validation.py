@@ -11,7 +11,6 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from rljax import checks
 from rljax.mdp.transitions import Dense, Generated, Sparse, Transitions
@@ -19,155 +18,226 @@ from rljax.mdp.transitions import Dense, Generated, Sparse, Transitions
 if TYPE_CHECKING:
     from rljax.mdp.model import TabularMDP
 
-
-def floats(name: str, value: Any) -> Array:
-    """`value` as a JAX array of floats; integers and objects are refused, since they hide mistakes (1 / 3 typed as 0)."""
-    dtype = getattr(value, "dtype", None)
-    if dtype is None:
-        raise TypeError(f"{name} is a {type(value).__name__}; expected an array. Nested lists: TabularMDP.from_nested.")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{name} has type {dtype}; expected floats. Convert it: {name}.astype(float).")
-    return jnp.asarray(value)
+_TOLERANCE = {"float32": 1e-5, "float64": 1e-9}  # of a sum of probabilities: what adding up many of them may lose
 
 
-def gamma(value: Any) -> None:
-    """[] in [0, 1]."""
-    checks.real("gamma", value, 0, 1)
+def shapes(given: TabularMDP) -> None:
+    """Static facts, which hold of tracers too: shapes and types that fit one another.
 
-
-def transitions(given: Transitions) -> None:
-    """Shapes, then laws of probability, row by row."""
-    if isinstance(given, Generated):
-        checks.integer("num_states", given.num_states, 1)
-        checks.integer("num_actions", given.num_actions, 1)
-        return
-    probability = floats("probability", given.probability)
-    shape = probability.shape
-    if len(shape) != 3 or 0 in shape or (isinstance(given, Dense) and shape[0] != shape[2]):
-        wanted = (
-            "[S, A, S], source state first" if isinstance(given, Dense) else "[B, A, S] (Sparse.of takes [S, A, B])"
-        )
-        raise ValueError(f"probability has shape {shape}; expected {wanted}, nothing empty. Transpose it?")
-    if isinstance(given, Sparse) and (
-        given.successor.shape != shape or not jnp.issubdtype(given.successor.dtype, jnp.integer)
-    ):
-        raise ValueError(
-            f"successor has shape {given.successor.shape} and type {given.successor.dtype}, probability {shape}; "
-            "expected integers of equal shape."
-        )
-
-
-def mdp(given: TabularMDP) -> None:
-    """Everything else; nothing if a part is traced."""
+    Errors:
+      ValueError, TypeError: with the shape expected, and which transposition would have it.
+    """
     s, a = given.num_states, given.num_actions
-    for name, shape in (("mask", (s, a)), ("terminal", (s,)), ("initial", (s,))):
-        value = getattr(given, name)
-        if value.shape != shape:
-            raise ValueError(f"{name} has shape {value.shape}; expected {shape}, of {s} states and {a} actions.")
+    if isinstance(given.transitions, Dense):
+        _square(given.transitions.probability.shape)
+    for name, value, expected in (
+        ("mask", given.mask, (s, a)),
+        ("terminal", given.terminal, (s,)),
+        ("initial", given.initial, (s,)),
+    ):
+        if value.shape != expected:
+            raise ValueError(
+                f"{name} has shape {value.shape}; expected {expected}, for {s} states and {a} actions."
+                f"{_transpose(name, value.shape, [expected])}"
+            )
     checks.boolean(mask=given.mask, terminal=given.terminal)
-    last = s if isinstance(given.transitions, Dense) else given.transitions.fan_out
-    shapes = [(s,), (s, a), (s, a, last)]
-    if given.reward.shape not in shapes:
-        raise ValueError(f"reward has shape {given.reward.shape}; expected one of {', '.join(map(str, shapes))}.")
+    if given.reward is None:
+        if not isinstance(given.transitions, Generated):
+            raise TypeError("reward is None; expected an array. Only a generated model tells its rewards itself.")
+        return
+    expected = [(s,), (s, a), (s, a, given.transitions.fan_out)]
+    if given.reward.shape not in expected:
+        raise ValueError(
+            f"reward has shape {given.reward.shape}; expected {', '.join(map(str, expected[:2]))} or {expected[2]}, "
+            f"for {s} states, {a} actions and {given.transitions.fan_out} successors of each."
+            f"{_transpose('reward', given.reward.shape, expected)}"
+        )
+
+
+def numbers(given: TabularMDP) -> None:
+    """Facts of concrete numbers: laws of probability, finite rewards, something to do everywhere, an end if gamma = 1.
+
+    Errors:
+      ValueError: naming state, action, value and what to do.
+    """
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given)):
         return
-    _host(given)
-
-
-def _host(given: TabularMDP) -> None:
     mask, terminal = np.asarray(given.mask), np.asarray(given.terminal)
-    live = mask & ~terminal[:, None]  # [S, A]: rows that are ever looked at
-    stuck = ~terminal & ~mask.any(axis=1)
+    stuck = ~mask.any(axis=1)
     if stuck.any():
         raise ValueError(
-            f"state {np.argmax(stuck)} has no available action; expected one at least. Make it terminal, or correct mask."
+            f"state {np.argmax(stuck)} has no available action; expected one at least. Correct mask, or make it terminal."
         )
-    _rewards(given, live)
-    _initial(given)
+    live = mask & ~terminal[:, None]  # [S, A]: where something happens; elsewhere a row need not sum to one
+    if given.reward is not None:
+        _rewards(np.asarray(given.reward))
+    _initial(np.asarray(given.initial), terminal)
     if isinstance(given.transitions, Generated):
+        _generated(given.transitions, live)
+    else:
+        _probabilities(given.transitions, live)
+    if float(given.gamma) == 1.0:
+        _ends(given.transitions, live, terminal)
+
+
+def _square(shape: tuple[int, ...]) -> None:
+    if shape[0] == shape[2]:
         return
-    probability = np.asarray(given.transitions.probability)
-    if isinstance(given.transitions, Sparse):
-        probability = probability.T  # [S, A, B]
-    _rows(probability, live)
-    if isinstance(given.transitions, Sparse):
-        _successors(np.asarray(given.transitions.successor).T, probability, live)
-    if np.asarray(given.gamma) == 1.0:
-        _proper(given, probability, live)
+    advice = "For successors in lists take TabularMDP.sparse."
+    if shape[1] == shape[2]:
+        advice = "If that is [A, S, S], transpose it: probability.transpose(1, 0, 2)."
+    elif shape[0] == shape[1]:
+        advice = "If that is [S, S', A], transpose it: probability.transpose(0, 2, 1)."
+    raise ValueError(f"probability has shape {shape}; expected [S, A, S'], P(s' | s, a) at [s, a, s']. {advice}")
 
 
-def _rows(probability: np.ndarray, live: np.ndarray) -> None:
-    wrong = ~(probability >= 0) & live[:, :, None]  # NaN is not >= 0
+def _transpose(name: str, shape: tuple[int, ...], expected: list[tuple[int, ...]]) -> str:
+    if len(shape) == 2 and shape[::-1] in expected:
+        return f" Transpose it: {name}.T."
+    if len(shape) == 3 and (shape[1], shape[0], shape[2]) in expected:
+        return f" Transpose it: {name}.transpose(1, 0, 2)."
+    return ""
+
+
+def _rewards(reward: np.ndarray) -> None:
+    wrong = ~np.isfinite(reward)
     if wrong.any():
-        s, a, t = np.argwhere(wrong)[0]
-        raise ValueError(f"state {s}, action {a}: probability[{t}] is {probability[s, a, t]}; expected at least 0.")
-    total = probability.sum(axis=2, dtype=np.float64)
-    tolerance = 1e-5 if probability.dtype.itemsize <= 4 else 1e-10
-    wrong = ~(np.abs(total - 1) <= tolerance) & live
+        index = np.argwhere(wrong)[0]
+        names = ", ".join(f"{name} {i}" for name, i in zip(("state", "action", "successor"), index, strict=False))
+        raise ValueError(
+            f"{names}: the reward is {reward[tuple(index)]}; expected a finite number. "
+            "An action that must not be taken is masked (mask[s, a] = False, with any finite reward), not punished so."
+        )
+
+
+def _initial(initial: np.ndarray, terminal: np.ndarray) -> None:
+    wrong = ~((initial >= 0) & (initial < np.inf))
+    if wrong.any():
+        s = np.argmax(wrong)
+        raise ValueError(
+            f"state {s}: initial is {initial[s]}; expected a probability. Make them at least 0, with sum 1."
+        )
+    total = initial.sum(dtype=np.float64)
+    if not abs(total - 1.0) <= _TOLERANCE[str(initial.dtype)]:
+        raise ValueError(f"initial sums to {total:.10g}; expected 1. Divide it by its sum.")
+
+
+def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> None:
+    probability = np.asarray(transitions.probability)
+    sparse = isinstance(transitions, Sparse)
+    at = lambda s, a, b: (b, a, s) if sparse else (s, a, b)
+    place = "place" if sparse else "successor"
+    if not (probability.min() >= 0 and probability.max() < np.inf):  # a NaN is the minimum of what holds one
+        wrong = ~((probability >= 0) & (probability < np.inf))
+        s, a, b = (np.argwhere(wrong.T) if sparse else np.argwhere(wrong))[0]
+        raise ValueError(
+            f"state {s}, action {a}, {place} {b}: the probability is {probability[at(s, a, b)]}; expected at least 0 and "
+            f"finite. If the action is not available, set mask[{s}, {a}] to False and its row to 0."
+        )
+    total = probability.sum(axis=0, dtype=np.float64).T if sparse else probability.sum(axis=2, dtype=np.float64)
+    tolerance = _TOLERANCE[str(probability.dtype)]
+    wrong = ~(np.abs(total - 1.0) <= tolerance) & live
     if wrong.any():
         s, a = np.argwhere(wrong)[0]
+        raise ValueError(_sum(s, a, total[s, a]) + ("" if sparse else _other_axis(probability, tolerance)))
+    if isinstance(transitions, Sparse):
+        _successors(np.asarray(transitions.successor), probability)
+
+
+def _sum(s: Any, a: Any, total: float) -> str:
+    return (
+        f"state {s}, action {a}: the probabilities sum to {total:.10g}; expected 1. Divide the row by its sum or, if the "
+        f"action is not available there, set mask[{s}, {a}] to False."
+    )
+
+
+def _other_axis(probability: np.ndarray, tolerance: float) -> str:
+    for axis, order in ((0, "(2, 1, 0)"), (1, "(0, 2, 1)")):
+        if np.allclose(probability.sum(axis=axis, dtype=np.float64), 1.0, rtol=0.0, atol=tolerance):
+            return f" But the sums along axis {axis} are 1: is it transposed? Try probability.transpose{order}."
+    return ""
+
+
+def _successors(successor: np.ndarray, probability: np.ndarray) -> None:
+    """Lists [B, A, S] name states that exist, each once."""
+    places, _, num_states = successor.shape
+    if successor.min() < 0 or successor.max() >= num_states:
+        s, a, b = np.argwhere(((successor < 0) | (successor >= num_states)).T)[0]
         raise ValueError(
-            f"state {s}, action {a}: probabilities sum to {total[s, a]:.10g}; expected 1. Divide the row by its sum, or, "
-            f"if the action is not available there, set mask[{s}, {a}] to False."
+            f"state {s}, action {a}, place {b}: the successor is {successor[b, a, s]}; expected 0 ... {num_states - 1}. "
+            "An unused place names any of these, with probability 0."
+        )
+    # Unused places are told apart by numbers of their own, below the states.
+    unused = -1 - np.arange(places, dtype=np.int32)[:, None, None]
+    ordered = np.sort(np.where(probability > 0, successor, unused), axis=0)
+    twice = (ordered[1:] == ordered[:-1]).any(axis=0).T
+    if twice.any():
+        s, a = np.argwhere(twice)[0]
+        raise ValueError(
+            f"state {s}, action {a}: the successors {successor[:, a, s].tolist()} name a state twice. Add up their "
+            "probabilities in one place and set that of the other to 0."
         )
 
 
-def _successors(successor: np.ndarray, probability: np.ndarray, live: np.ndarray) -> None:
-    num_states = len(successor)
-    wrong = (successor < 0) | (successor >= num_states)
-    if wrong.any():
-        s, a, b = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"state {s}, action {a}: successor[{b}] is {successor[s, a, b]}; expected 0 ... {num_states - 1}. "
-            "Unused places take any of these, with probability 0."
-        )
-    # Unused places are told apart by numbers of their own, beyond the states.
-    places = np.where(probability > 0, successor, num_states + np.arange(successor.shape[2], dtype=successor.dtype))
-    ordered = np.sort(places, axis=2)
-    wrong = (ordered[:, :, 1:] == ordered[:, :, :-1]).any(axis=2) & live
-    if wrong.any():
-        s, a = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"state {s}, action {a}: successors {successor[s, a].tolist()} name a state twice; add them up."
-        )
+def _generated(transitions: Generated, live: np.ndarray) -> None:
+    """What a function says, block by block: nothing of size B is stored."""
+    tolerance = _TOLERANCE[str(transitions.dtype)]
+
+    def judge(successor: Any, probability: Any, reward: Any) -> Any:
+        possible = (probability >= 0) & (probability < np.inf) & (jnp.abs(reward) < np.inf)
+        exists = (successor >= 0) & (successor < transitions.num_states)
+        return jnp.all(possible & exists), jnp.abs(jnp.sum(probability) - 1.0) <= tolerance
+
+    sound, summed = (np.asarray(x).T for x in transitions.everywhere(judge))
+    wrong = ~sound | (~summed & live)
+    if not wrong.any():
+        return
+    s, a = np.argwhere(wrong)[0]
+    successor, probability, reward = (np.asarray(x) for x in transitions.successors(jnp.int32(s), jnp.int32(a)))
+    if sound[s, a]:
+        raise ValueError(_sum(s, a, probability.sum(dtype=np.float64)))
+    raise ValueError(
+        f"state {s}, action {a}: the function returns successors {successor.tolist()}, probabilities "
+        f"{probability.tolist()}, rewards {reward.tolist()}; expected successors in 0 ... {transitions.num_states - 1}, "
+        "probabilities of at least 0, finite rewards. Correct the function; an action that is not available is masked."
+    )
 
 
-def _rewards(given: TabularMDP, live: np.ndarray) -> None:
-    reward = np.asarray(given.reward)
-    looked_at = (live.any(axis=1), live, live[:, :, None])[reward.ndim - 1]
-    wrong = ~np.isfinite(reward) & looked_at
-    if wrong.any():
-        where = np.argwhere(wrong)[0]
-        names = ", ".join(f"{name} {i}" for name, i in zip(("state", "action", "successor"), where, strict=False))
-        raise ValueError(
-            f"{names}: the reward is {reward[tuple(where)]}; expected a finite number. "
-            "An action that must not be taken is masked, not punished with infinity."
-        )
+def _ends(transitions: Transitions, live: np.ndarray, terminal: np.ndarray) -> None:
+    """With gamma = 1 every policy must end: no set of states may hold an action in each of its states that stays inside."""
+    from scipy import sparse  # JAX itself needs it
 
-
-def _initial(given: TabularMDP) -> None:
-    initial = np.asarray(given.initial, np.float64)
-    if not (initial >= 0).all() or (not np.asarray(given.terminal).all() and not abs(initial.sum() - 1) <= 1e-5):
-        raise ValueError(f"initial sums to {initial.sum():.10g} (least {initial.min():g}); expected probabilities.")
-
-
-def _proper(given: TabularMDP, probability: np.ndarray, live: np.ndarray) -> None:
-    """With gamma = 1 every policy must end: no set of states may be such that some action in each stays inside."""
-    terminal = np.asarray(given.terminal)
-    inside = ~terminal
-    sparse = isinstance(given.transitions, Sparse)
-    successor = np.asarray(given.transitions.successor).T if isinstance(given.transitions, Sparse) else None
-    while True:
-        leaves = ~inside[successor] if sparse else ~inside[None, None, :]
-        stays = ~((probability > 0) & leaves).any(axis=2) & live
-        still = inside & stays.any(axis=1)
-        if (still == inside).all():
-            break
-        inside = still
+    num_states, num_actions = live.shape
+    state, action, successor = edges(transitions.stored() if isinstance(transitions, Generated) else transitions)
+    pair = state * num_actions + action
+    links = sparse.coo_array((np.ones(len(pair), bool), (pair, successor)), (live.size, num_states)).tocsc()
+    staying = live.ravel().copy()  # actions that have not been seen to leave
+    number = live.sum(axis=1)  # of them in each state
+    inside, leaving = ~terminal, np.flatnonzero(terminal)
+    while leaving.size:  # each transition is looked at once, when its successor is found to lie outside
+        first, length = links.indptr[leaving], links.indptr[leaving + 1] - links.indptr[leaving]
+        place = np.repeat(first - np.cumsum(length) + length, length) + np.arange(length.sum())
+        now = np.unique(links.indices[place])
+        now = now[staying[now]]
+        staying[now] = False
+        touched, lost = np.unique(now // num_actions, return_counts=True)
+        number[touched] -= lost
+        leaving = touched[inside[touched] & (number[touched] == 0)]
+        inside[leaving] = False
     if inside.any():
         s = int(np.argmax(inside))
+        a = int(np.argmax(staying.reshape(live.shape)[s]))
         raise ValueError(
-            f"gamma is 1, and from state {s} a policy exists that never ends (action {int(np.argmax(stays[s]))} stays among "
-            f"{int(inside.sum())} states for ever); expected that every policy reaches a terminal state. "
-            "Take gamma < 1, or mark where episodes end as terminal."
+            f"gamma is 1, and from state {s} a policy may never end: action {a} there, and one in each state it leads to, "
+            f"stay among {inside.sum()} states for ever. Take gamma < 1, or mark the states where episodes end as terminal."
         )
+
+
+def edges(transitions: Dense | Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """State, action and successor, [E] each, of every transition of positive probability."""
+    probability = np.asarray(transitions.probability)
+    if isinstance(transitions, Dense):
+        state, action, successor = np.nonzero(probability > 0)
+        return state, action, successor
+    place, action, state = np.nonzero(probability > 0)
+    return state, action, np.asarray(transitions.successor)[place, action, state]
