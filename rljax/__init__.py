@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rljax import agents as agents
+    from rljax import backups as backups
     from rljax import checks as checks
     from rljax import envs as envs
     from rljax import losses as losses
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from rljax import train as train
 
 _NAMESPACES = frozenset(
-    "agents checks envs losses mdp networks noise policies returns rollout runs shaping structs train".split()
+    "agents backups checks envs losses mdp networks noise policies returns rollout runs shaping structs train".split()
 )
 
 

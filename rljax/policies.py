@@ -91,6 +91,36 @@ def epsilon_greedy(key: Array, q: Array, epsilon: ArrayLike, mask: Array | None 
     return jnp.where(explore, random_action, greedy(q, mask))
 
 
+def softmax(q: Array, temperature: ArrayLike = 1.0, mask: Array | None = None) -> Array:
+    """Probabilities that grow with the value: the colder, the greedier.
+
+        pi(a) = exp(q(a) / T) / sum_b exp(q(b) / T)        over the available actions
+
+    Args:
+      q: [A] action values.
+      temperature: T > 0; may be traced.
+      mask: [A] bool.
+
+    Returns:
+      [A], 0 where not available.
+
+    Example:
+      >>> softmax(jnp.array([0.0, 9.0, 0.0]), 0.5, jnp.array([True, False, True])).tolist()
+      [0.5, 0.0, 0.5]
+
+    Sutton & Barto (2018), eq. 13.2.
+    """
+    checks.real("temperature", temperature, 0, above=True)
+    checks.rank(1, q=q)
+    mask = jnp.ones(q.shape, bool) if mask is None else mask
+    checks.same_shape(q=q, mask=mask)
+    checks.boolean(mask=mask)
+    highest = jax.lax.stop_gradient(jnp.max(q, where=mask, initial=-jnp.inf))
+    below = jnp.where(mask, (q - highest) / jnp.asarray(temperature, q.dtype), 0.0)
+    weight = jnp.where(mask, jnp.exp(below), 0.0)
+    return weight / weight.sum()
+
+
 def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
     # u < sigmoid(logit), as odds: two operations that XLA never computes twice, one of noise and one of the network.

@@ -3,5 +3,6 @@
 from rljax.envs.base import Environment as Environment
 from rljax.envs.cartpole import CartPole as CartPole
 from rljax.envs.cartpole import CartPoleState as CartPoleState
+from rljax.envs.tabular import TabularEnv as TabularEnv
 from rljax.envs.wrappers import TimeLimit as TimeLimit
 from rljax.envs.wrappers import TimeLimitState as TimeLimitState
