@@ -80,6 +80,48 @@ def numbers(given: TabularMDP) -> None:
         _ends(given.transitions, live, terminal)
 
 
+def policy(given: TabularMDP, policy: Any) -> None:
+    """Actions [S], each available, or probabilities [S, A], each row a distribution over what is available.
+
+    Errors:
+      TypeError, ValueError: naming state and action.
+    """
+    s, a = given.num_states, given.num_actions
+    whole, real = jnp.issubdtype(policy.dtype, jnp.integer), jnp.issubdtype(policy.dtype, jnp.floating)
+    if not ((policy.shape == (s,) and whole) or (policy.shape == (s, a) and real)):
+        kind = ValueError if whole or real else TypeError
+        raise kind(
+            f"a policy of type {policy.dtype} and shape {policy.shape} is given; expected whole actions {(s,)} or "
+            f"probabilities {(s, a)}, for {s} states and {a} actions."
+        )
+    if isinstance(policy, jax.core.Tracer) or any(isinstance(x, jax.core.Tracer) for x in (given.mask, given.terminal)):
+        return
+    chosen, mask, alive = np.asarray(policy), np.asarray(given.mask), ~np.asarray(given.terminal)
+    if whole:
+        wrong = ((chosen < 0) | (chosen >= a) | ~mask[np.arange(s), np.clip(chosen, 0, a - 1)]) & alive
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise ValueError(
+                f"state {at}: the policy takes action {chosen[at]}; expected one of {np.flatnonzero(mask[at]).tolist()}, "
+                "which are available."
+            )
+        return
+    wrong = ((~(chosen >= 0)) | (~mask & (chosen != 0))) & alive[:, None]
+    if wrong.any():
+        at, action = np.argwhere(wrong)[0]
+        raise ValueError(
+            f"state {at}, action {action}: the policy's probability is {chosen[at, action]}; expected at least 0, and 0 "
+            "where the action is not available."
+        )
+    total = chosen.sum(axis=1, dtype=np.float64)
+    wrong = ~(np.abs(total - 1.0) <= 1e-5) & alive
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"state {at}: the policy's probabilities sum to {total[at]:.10g}; expected 1. Divide by the sum."
+        )
+
+
 def _square(shape: tuple[int, ...]) -> None:
     if shape[0] == shape[2]:
         return
