@@ -56,21 +56,26 @@ def real(
 def integer(name: str, value: Any, low: int, *, batch: bool = False) -> None:
     """`value` is a whole Python number of at least `low`: sizes shape the program, so they cannot be traced.
 
-    `batch` is for numbers that shape nothing: they may be traced, and arrays of any shape, checked element by element.
+    It is also below 2^31, since the counters that meet it are 32 bits wide. `batch` is for numbers that shape nothing: they
+    may be traced, and arrays of any shape, checked element by element.
 
     Example:
       >>> integer("num_envs", 0, 1)
       Traceback (most recent call last):
       ValueError: num_envs is 0; expected a whole number of at least 1.
+      >>> integer("num_steps", 10**12, 1)
+      Traceback (most recent call last):
+      ValueError: num_steps is 1000000000000; expected a whole number of at least 1 and below 2**31.
     """
     if batch and isinstance(value, jax.core.Tracer):
         return
     if not _is_a(Integral, value, jnp.integer) or not (batch or isinstance(value, Integral)):
         raise TypeError(f"{name} is {value!r}; expected a whole number (int){' or an array of them' if batch else ''}.")
     numbers = np.asarray(value)
-    if not (numbers >= low).all():
-        name, number = _first(name, numbers, numbers < low)
-        raise ValueError(f"{name} is {number}; expected a whole number of at least {low}.")
+    for wrong, ends in ((numbers < low, ""), (numbers >= 2**31, " and below 2**31")):
+        if np.any(wrong):
+            name, number = _first(name, numbers, np.asarray(wrong))
+            raise ValueError(f"{name} is {number}; expected a whole number of at least {low}{ends}.")
 
 
 def seed(value: Any) -> None:
@@ -181,6 +186,44 @@ def action(value: Any, number: int) -> None:
         )
     if not isinstance(value, jax.core.Tracer) and not 0 <= int(value) < number:
         raise ValueError(f"action is {int(value)}; expected one of 0 ... {number - 1}.")
+
+
+def functions(name: str, value: Any, *parts: str) -> None:
+    """`value` is a tuple of functions, one for each name in `parts`: what a record of functions is made from.
+
+    Example:
+      >>> functions("network", None, "init", "apply")
+      Traceback (most recent call last):
+      TypeError: network is None; expected a tuple of functions, (init, apply).
+    """
+    if not isinstance(value, tuple) or len(value) != len(parts) or not all(map(callable, value)):
+        raise TypeError(f"{name} is {value!r}; expected a tuple of functions, ({', '.join(parts)}).")
+
+
+def function(name: str, value: Any, example: str) -> None:
+    """`value` can be called; `example` says what is meant.
+
+    Example:
+      >>> function("optimiser", 0.01, "optax.adam")
+      Traceback (most recent call last):
+      TypeError: optimiser is 0.01; expected a function such as optax.adam.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} is {value!r}; expected a function such as {example}.")
+
+
+def environment(name: str, value: Any) -> None:
+    """`value` is an environment: an instance, not the class, with the methods of `envs.base.Environment`.
+
+    Example:
+      >>> environment("env", None)
+      Traceback (most recent call last):
+      TypeError: env is None; expected an environment, such as envs.CartPole(), with reset, observe and step.
+    """
+    if isinstance(value, type) or not all(callable(getattr(value, m, None)) for m in ("reset", "observe", "step")):
+        raise TypeError(
+            f"{name} is {value!r}; expected an environment, such as envs.CartPole(), with reset, observe and step."
+        )
 
 
 def _is_a(kind: type | UnionType, value: Any, *dtypes: Any) -> bool:

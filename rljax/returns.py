@@ -37,10 +37,8 @@ def discounted_returns(r_t: ArrayLike, discount_t: ArrayLike, *, parallel: bool 
 
     Sutton & Barto (2018), eq. 3.9; Geron (2022), ch. 18, "Evaluating actions: the credit assignment problem".
     """
-    r_t = _floats(r_t)
-    checks.rank(1, r_t=r_t)
-    discount_t = jnp.asarray(discount_t, r_t.dtype)
-    discount_t = jnp.full_like(r_t, discount_t) if discount_t.ndim == 0 else discount_t
+    r_t = _stream(r_t)
+    discount_t = _fractions("discount_t", discount_t, r_t)
     checks.same_shape(r_t=r_t, discount_t=discount_t)
     return _recurrence(r_t, discount_t, parallel)
 
@@ -152,7 +150,7 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
         y = (x - mean x) / std x        (population standard deviation; 0 everywhere if all are equal)
 
     Args:
-      x: any shape: returns of a batch of episodes, ragged ones padded.
+      x: any shape: returns of a batch of episodes, ragged ones padded; NaN or inf among them makes all of them NaN.
       valid: bool, same shape: False marks padding, which counts nowhere and comes out as 0.
 
     Returns:
@@ -170,17 +168,19 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
     checks.same_shape(x=x, valid=valid)
     checks.boolean(valid=valid)
     count = jnp.maximum(valid.astype(x.dtype).sum(), 1.0)  # a float sum: XLA:CPU sums integers one by one
-    # From the least entry up, so that equal entries come out as zero exactly, not as rounding divided by itself.
+    # From the least entry up, so that equal entries come out as zero exactly, not as rounding divided by itself; in units
+    # of the range, so that no square overflows or underflows. Neither changes the result, nor therefore the gradient.
     least = lax.stop_gradient(jnp.min(x, where=valid, initial=jnp.inf))
-    above = jnp.where(valid, x - least, 0.0)
+    span = lax.stop_gradient(jnp.max(x, where=valid, initial=-jnp.inf)) - least
+    equal = span <= 0  # false of NaN, which goes through to where the loop sees it
+    above = jnp.where(valid, x - least, 0.0) / jnp.where(equal, 1.0, span)
     centred = jnp.where(valid, above - above.sum() / count, 0.0)
     variance = jnp.square(centred).sum() / count
-    return jnp.where(variance > 0, centred / jnp.sqrt(jnp.where(variance > 0, variance, 1.0)), 0.0)
+    return jnp.where(valid & ~equal, centred / jnp.sqrt(jnp.where(equal, 1.0, variance)), 0.0)
 
 
 def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:
     """x_t = a_t + b_t x_{t+1} with x_{T+1} = 0, backwards in time."""
-    checks.integer("the length of the stream", a_t.shape[0], 1)
     if not parallel:
 
         def backward(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -200,12 +200,24 @@ def _floats(x: ArrayLike) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 
+def _stream(r_t: ArrayLike) -> Array:
+    r_t = _floats(r_t)
+    checks.rank(1, r_t=r_t)
+    checks.integer("the length of the stream", r_t.shape[0], 1)
+    return r_t
+
+
+def _fractions(name: str, value: ArrayLike, r_t: Array) -> Array:
+    """Numbers in [0, 1], one for each step; a scalar is the same for all."""
+    value = jnp.asarray(value, r_t.dtype)
+    checks.real(name, value, 0, 1, batch=True)
+    return jnp.full_like(r_t, value) if value.ndim == 0 else value
+
+
 def _streams(
     r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:
-    r_t, discount_t, v_t = _floats(r_t), _floats(discount_t), _floats(v_t)
-    lambda_t = jnp.asarray(lambda_t, r_t.dtype)
-    lambda_t = jnp.full_like(r_t, lambda_t) if lambda_t.ndim == 0 else lambda_t
-    checks.rank(1, r_t=r_t)
+    r_t, v_t = _stream(r_t), _floats(v_t)
+    discount_t, lambda_t = _fractions("discount_t", _floats(discount_t), r_t), _fractions("lambda_t", lambda_t, r_t)
     checks.same_shape(r_t=r_t, discount_t=discount_t, v_t=v_t, lambda_t=lambda_t)
     return r_t, discount_t, v_t, lambda_t

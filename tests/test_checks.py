@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rljax import checks
+from rljax.envs import CartPole
 
 
 def refuses(error, message, check, *args, **kwargs):
@@ -143,6 +144,14 @@ def test_a_size_that_is_too_small_or_not_whole_is_refused(value, error, message)
     refuses(error, message, checks.integer, "num_envs", value, 1)
 
 
+def test_a_whole_number_that_no_32_bit_counter_reaches_is_refused():
+    """It would overflow inside JAX, at the first step or in the middle of a run."""
+    checks.integer("num_envs", 2**31 - 1, 1)
+    for value, batch in ((2**31, False), (10**30, False), (np.int64(2**40), False), (np.array([3, 2**40]), True)):
+        message = r"num_envs(\[1\])? is \d+; expected a whole number of at least 1 and below 2\*\*31\."
+        refuses(ValueError, message, checks.integer, "num_envs", value, 1, batch=batch)
+
+
 def test_a_traced_size_is_refused():
     with pytest.raises(TypeError, match=r"num_envs is .*; expected a whole number \(int\)"):
         jax.jit(lambda n: checks.integer("num_envs", n, 1))(3)
@@ -260,3 +269,23 @@ def test_an_action_out_of_range_is_refused_unless_it_is_traced():
 def test_what_is_not_one_integer_is_no_action(value, given):
     advice = r"For many environments, wrap the step in jax\.vmap\."
     refuses(TypeError, rf"an action of {given} is given; expected one integer\. {advice}", checks.action, value, 2)
+
+
+def test_records_of_functions_are_tuples_of_as_many():
+    checks.functions("network", (abs, max), "init", "apply")
+    for value in (None, (), (abs,), (abs, None), [abs, max], abs):
+        message = rf"network is {re.escape(repr(value))}; expected a tuple of functions, \(init, apply\)\."
+        refuses(TypeError, message, checks.functions, "network", value, "init", "apply")
+
+
+def test_what_cannot_be_called_is_no_function():
+    checks.function("optimiser", abs, "optax.adam")
+    for value in (None, 0.1, (abs, max)):
+        message = rf"optimiser is {re.escape(repr(value))}; expected a function such as optax\.adam\."
+        refuses(TypeError, message, checks.function, "optimiser", value, "optax.adam")
+
+
+def test_an_environment_is_an_instance_that_resets_observes_and_steps():
+    checks.environment("env", CartPole())
+    for value in (None, CartPole, "CartPole-v1", jnp.zeros(3)):
+        refuses(TypeError, r"(?s)env is .*; expected an environment, such as .*", checks.environment, "env", value)

@@ -350,6 +350,23 @@ def test_small_differences_between_large_returns_are_not_rounding():
     close(normalise(jnp.array([1e-10, 3e-10])), [-1, 1])
 
 
+@in_both_precisions
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_returns_of_any_size_are_normalised(scale):
+    """Their squares are beyond float32."""
+    close(normalised(jnp.array([1.0, 2.0, 3.0]) * scale), [-np.sqrt(1.5), 0, np.sqrt(1.5)])
+
+
+@in_both_precisions
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_normalised_away(poison):
+    """Weights of zero would hide the fault: nothing is learned and nothing is reported."""
+    x, valid = jnp.array([1.0, poison, 3.0, 4.0]), jnp.array([True, True, True, False])
+    y = np.asarray(normalised(x, valid))
+    assert np.isnan(y[:3]).all() and y[3] == 0
+    assert np.isfinite(np.asarray(normalised(x, jnp.array([True, False, True, True])))).all()
+
+
 # Refusals -------------------------------------------------------------------------------------------------------------
 
 ROW, COLUMN, SHORT = np.ones(5, np.float32), np.ones((5, 1), np.float32), np.ones(1, np.float32)
@@ -395,6 +412,27 @@ def test_normalise_refuses_a_mask_of_another_shape_or_type():
 def test_n_below_one_or_not_whole_is_refused(n, error):
     with pytest.raises(error, match=f"n is {n}"):
         n_step_returns(ROW, ROW, ROW, n)
+
+
+@pytest.mark.parametrize("name", ["discount_t", "lambda_t"])
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, np.nan])
+def test_a_discount_or_a_mixture_outside_of_0_and_1_is_refused(name, wrong):
+    message = rf"{name}(\[2\])? is .*; expected a number in \[0, 1\]"
+    for value in (wrong, ROW * np.where(np.arange(5) == 2, wrong, 1).astype(np.float32)):
+        given = {**GOOD, name: value}
+        with pytest.raises(ValueError, match=message):
+            lambda_returns(*(given[n] for n in ("r_t", "discount_t", "v_t", "lambda_t")))
+        with pytest.raises(ValueError, match=r"discount_t(\[2\])? is"):
+            discounted_returns(ROW, value)
+
+
+def test_an_empty_stream_is_refused_by_all():
+    empty = np.zeros(0, np.float32)
+    for function, count in ((discounted_returns, 2), (lambda_returns, 4), (gae, 5)):
+        with pytest.raises(ValueError, match="the length of the stream is 0"):
+            function(*[empty] * count)
+    with pytest.raises(ValueError, match="the length of the stream is 0"):
+        n_step_returns(empty, empty, empty, 2)
 
 
 # Transformations ------------------------------------------------------------------------------------------------------
