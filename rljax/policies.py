@@ -36,12 +36,16 @@ def angle_policy(observation: Array, mask: Array | None = None) -> Array:
       observation: [4] position, velocity, angle, angular velocity.
       mask: [2] bool.
 
+    Errors:
+      ValueError: another shape.
+
     Example:
       >>> int(angle_policy(jnp.array([0., 0., -0.1, 0.])))
       0
 
     Geron (2022), ch. 18, "Introduction to OpenAI Gym": 41.7 steps on average.
     """
+    checks.same_shape(observation=observation, four_numbers=np.zeros(4))
     return _available(observation[2] >= 0, mask)
 
 
@@ -57,7 +61,7 @@ def greedy(q: Array, mask: Array | None = None) -> Array:
       2
     """
     checks.rank(1, q=q)
-    q = jnp.asarray(q, jnp.result_type(float)) if jnp.issubdtype(q.dtype, jnp.integer) else q
+    q = _floats(q)
     if mask is None:
         return jnp.argmax(q).astype(jnp.int32)
     checks.same_shape(q=q, mask=mask)
@@ -87,7 +91,7 @@ def epsilon_greedy(key: Array, q: Array, epsilon: ArrayLike, mask: Array | None 
     key_coin, key_action = jax.random.split(key)
     coin = noise.uniforms(key_coin, 1)[0]
     explore = coin < jnp.asarray(epsilon, coin.dtype)
-    random_action = categorical.sample(key_action, jnp.zeros_like(q), mask)
+    random_action = categorical.sample(key_action, jnp.zeros(jnp.shape(q)), mask)
     return jnp.where(explore, random_action, greedy(q, mask))
 
 
@@ -123,14 +127,16 @@ def softmax(q: Array, temperature: ArrayLike = 1.0, mask: Array | None = None) -
 
 def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
+    logit = _single(_floats(logit))
     # u < sigmoid(logit), as odds: two operations that XLA never computes twice, one of noise and one of the network.
-    u = noise.uniforms(key, 1)[0].astype(logit.dtype)
+    # u is the middle of its cell, so that both odds are finite and above zero, and neither action is favoured.
+    u = (noise.uniforms(key, 1)[0] + 2**-24).astype(logit.dtype)
     return _available(u / (1.0 - u) < jnp.exp(logit), mask)
 
 
 def _bernoulli_mode(logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    return _available(logit > 0, mask)
+    return _available(_floats(logit) > 0, mask)
 
 
 def _available(action: Array, mask: Array | None) -> Array:
@@ -143,6 +149,8 @@ def _available(action: Array, mask: Array | None) -> Array:
 
 def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
+    checks.action(action, 2)
+    logit = _finite(_floats(logit))
     log_prob = jnp.minimum(jnp.where(action == 1, logit, -logit), 0.0) - _softplus_tail(logit)
     if mask is None:
         return log_prob
@@ -152,6 +160,7 @@ def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) 
 
 def _bernoulli_entropy(logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
+    logit = _finite(_floats(logit))
     entropy = jnp.maximum(logit, 0.0) + _softplus_tail(logit) - logit * jax.nn.sigmoid(logit)
     if mask is None:
         return entropy
@@ -169,17 +178,36 @@ def _softplus_tail(logit: Array) -> Array:
     return jnp.log1p(jnp.exp(jnp.minimum(logit, -logit)))  # as -|logit|, but with the right derivative at zero: 0
 
 
+def _floats(x: ArrayLike) -> Array:
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+def _single(x: Array) -> Array:
+    """At least float32: noise rounded to 8 or 11 bits has ties, and ends that are drawn."""
+    return x.astype(jnp.float32) if jnp.finfo(x.dtype).bits < 32 else x
+
+
+def _finite(logits: Array) -> Array:
+    """Infinities as the largest numbers there are, which are as certain: inf - inf is NaN. A NaN stays one."""
+    most = float(jnp.finfo(logits.dtype).max)
+    return jnp.clip(logits, -most, most)
+
+
 def _lowest(logits: Array) -> float:
     return float(jnp.finfo(logits.dtype).min) / 4  # finite, and so are its differences; its exponential is zero
 
 
 def _categorical_sample(key: Array, logits: Array, mask: Array | None = None) -> Array:
+    checks.rank(1, logits=logits)
+    logits = _single(_floats(logits))
     # Gumbel's trick: argmax(logits + Gumbel noise) has exactly the softmax law.
     return greedy(logits + jax.random.gumbel(noise.fused(key), logits.shape, logits.dtype), mask)
 
 
 def _categorical_log_probs(logits: Array, mask: Array | None) -> Array:
     checks.rank(1, logits=logits)
+    logits = _finite(_floats(logits))
     lowest = _lowest(logits)
     if mask is None:
         mask = jnp.ones(logits.shape, bool)
@@ -192,6 +220,8 @@ def _categorical_log_probs(logits: Array, mask: Array | None) -> Array:
 
 
 def _categorical_log_prob(logits: Array, action: Array, mask: Array | None = None) -> Array:
+    checks.rank(1, logits=logits)
+    checks.action(action, jnp.shape(logits)[0])
     return _categorical_log_probs(logits, mask)[action]
 
 

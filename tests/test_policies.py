@@ -144,6 +144,39 @@ def test_bernoulli_samples_its_law(logit):
     assert_law(actions, np.where(p < 1e-9, 0, p))
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_logits_of_half_a_word_are_sampled_with_the_noise_of_a_whole_one(dtype):
+    """Noise of 8 bits has ties, which the first action wins, and an end at which the odds are infinite."""
+    draws = jnp.full(DRAWS, 0.3, dtype), jnp.zeros((DRAWS, 64), dtype)
+    actions = jax.vmap(jitted.bernoulli.sample)(keys(), draws[0])
+    assert_law(actions, softmax_of_one(float(draws[0][0])))
+    assert_law(jax.vmap(jitted.categorical.sample)(keys(), draws[1]), np.full(64, 1 / 64))
+
+
+@in_both_precisions
+def test_neither_end_of_the_noise_chooses_what_is_impossible(monkeypatch):
+    """Of two to the 23 draws one is the first, whose odds would be zero: less than any probability but that of zero."""
+    for u, logit, action in ((0.0, -100.0, 0), (1 - 2**-23, 100.0, 1), (0.0, -10.0, 1), (1 - 2**-23, 10.0, 0)):
+        monkeypatch.setattr(noise, "uniforms", lambda key, count, u=u: (jnp.float32(u),))
+        assert int(bernoulli.sample(jax.random.key(0), jnp.asarray(logit))) == action
+
+
+@in_both_precisions
+@pytest.mark.parametrize("kind", [int, bool, np.int32, jnp.int32, float], ids=repr)
+def test_logits_and_values_of_any_number_type_are_numbers(kind):
+    of_two, of_many = kind(0), jnp.asarray([kind(0), kind(1), kind(0)])
+    ones = jax.vmap(lambda key: bernoulli.sample(key, of_two))(keys(1000)).sum()
+    assert 400 < ones < 600
+    assert bernoulli.mode(kind(1)) == 1 and bernoulli.mode(of_two) == 0
+    chex.assert_trees_all_close(bernoulli.entropy(of_two), jnp.log(2.0), atol=1e-6)
+    chex.assert_trees_all_close(bernoulli.log_prob(of_two, jnp.int32(1)), jnp.log(0.5), atol=1e-6)
+    assert epsilon_greedy(jax.random.key(0), of_many, 0.0) == greedy(of_many) == categorical.mode(of_many) == 1
+    assert len(set(jax.vmap(categorical.sample, (0, None))(keys(100), of_many).tolist())) == 3
+    whole = categorical.log_prob(of_many, jnp.int32(1)), categorical.entropy(of_many)
+    floats = jnp.asarray(of_many, float)
+    chex.assert_trees_all_close(whole, (categorical.log_prob(floats, jnp.int32(1)), categorical.entropy(floats)))
+
+
 @in_both_precisions
 @pytest.mark.parametrize("mask", [None, (True, True, False, True, True)])
 def test_categorical_samples_its_law(mask):
@@ -279,6 +312,38 @@ def test_a_logit_of_minus_infinity_is_an_action_of_probability_zero():
     )
 
 
+@in_both_precisions
+def test_infinite_logits_are_certain_and_finite_in_all_that_is_learned_from():
+    for logit, sure in ((INF, 1), (-INF, 0)):
+        of = lambda x, a: (bernoulli.log_prob(x, a), bernoulli.entropy(x))
+        for action in range(2):
+            chex.assert_tree_all_finite(of(jnp.asarray(logit), jnp.int32(action)))
+            chex.assert_tree_all_finite(jax.jacrev(of)(jnp.asarray(logit), jnp.int32(action)))
+        chex.assert_trees_all_close(of(jnp.asarray(logit), jnp.int32(sure)), (jnp.zeros(()), jnp.zeros(())))
+    for logits, mask, expected in (
+        ([INF, 0.0, 1.0], None, [1, 0, 0]),
+        ([INF, INF, -INF], None, [0.5, 0.5, 0]),
+        ([-INF, 0.0, -INF], (True, False, True), [0.5, 0, 0.5]),
+        ([-INF, -INF, 3.0], (True, False, False), [1, 0, 0]),
+    ):
+        logits, mask = jnp.array(logits), None if mask is None else np.array(mask)
+        of = lambda x, mask=mask: (
+            jnp.stack([categorical.log_prob(x, jnp.int32(a), mask) for a in range(3)]),
+            categorical.entropy(x, mask),
+        )
+        chex.assert_tree_all_finite((of(logits), jax.jacrev(of)(logits)))
+        chex.assert_trees_all_close(np.exp(np.asarray(of(logits)[0])), np.array(expected), atol=1e-6, rtol=1e-6)
+
+
+def test_a_logit_that_is_no_number_stays_one():
+    for value in (
+        bernoulli.log_prob(jnp.nan, 1),
+        bernoulli.entropy(jnp.nan),
+        categorical.entropy(jnp.full(2, jnp.nan)),
+    ):
+        assert np.isnan(value)
+
+
 # Laws and transformations ---------------------------------------------------------------------------------------------
 
 
@@ -377,6 +442,25 @@ def test_batches_are_refused_and_sent_to_vmap():
             call()
 
 
+@pytest.mark.parametrize(
+    "log_prob", [bernoulli.log_prob, lambda logit, *a: categorical.log_prob(jnp.full(2, logit), *a)]
+)
+def test_an_action_that_is_none_has_no_probability(log_prob):
+    """Indexing would clamp it and comparison call it 0: both train on."""
+    for action in (2, -1, jnp.int32(3)):
+        with pytest.raises(ValueError, match=r"action is -?\d; expected one of 0 \.\.\. 1"):
+            log_prob(jnp.float32(0), action)
+    for action in (jnp.zeros(3, jnp.int32), jnp.float32(1), True):
+        with pytest.raises(TypeError, match="expected one integer"):
+            log_prob(jnp.float32(0), action)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (5,), (4, 1), (10, 4)])
+def test_the_angle_policy_refuses_what_is_no_observation_of_cartpole(shape):
+    with pytest.raises(ValueError, match=r"observation has shape .* expected equal shapes"):
+        angle_policy(jnp.zeros(shape))
+
+
 def test_the_mode_of_a_batch_is_refused_too():
     with pytest.raises(ValueError, match=r"logit has shape \(1,\).* jax\.vmap"):
         bernoulli.mode(jnp.zeros(1))
@@ -394,7 +478,7 @@ EVERY_CALL_WITH_A_MASK = pytest.mark.parametrize(
         lambda logits, mask: bernoulli.mode(logits[0], mask),
         lambda logits, mask: bernoulli.log_prob(logits[0], jnp.int32(0), mask),
         lambda logits, mask: bernoulli.entropy(logits[0], mask),
-        lambda logits, mask: angle_policy(logits, mask),
+        lambda logits, mask: angle_policy(jnp.zeros(4), mask),
     ],
 )
 
