@@ -24,6 +24,7 @@ may have done is added, so the bound holds in float32 too: a tolerance that the 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,9 +36,11 @@ from rljax import checks
 from rljax.mdp import evaluation
 from rljax.mdp.model import TabularMDP
 from rljax.mdp.operators import Sweep, action_values, choose, q_values, sweep
+from rljax.structs import pytree_dataclass
 
 
-class Solution(NamedTuple):
+@pytree_dataclass
+class Solution:
     """What a planner found."""
 
     v: Array  # [S] values, at most `bound` away from V* everywhere
@@ -46,6 +49,7 @@ class Solution(NamedTuple):
     bound: Array  # [] certified max_s |v(s) - V*(s)|, rounding included
     converged: Array  # [] bool: bound <= tolerance
     iterations: Array  # [] int32 full backups
+    method: str = dataclasses.field(metadata={"static": True})  # the planner's name
 
 
 class Planner(NamedTuple):
@@ -119,7 +123,7 @@ def solve(
     state = lax.while_loop(
         going, lambda state: advance(mdp, planner, state, horizon), begin(mdp, planner, horizon, start)
     )
-    return conclude(mdp, state, tolerance)
+    return conclude(mdp, planner, state, tolerance)
 
 
 def begin(mdp: TabularMDP, planner: Planner, horizon: Array, start: Array | None = None) -> PlanState:
@@ -139,11 +143,11 @@ def advance(mdp: TabularMDP, planner: Planner, state: PlanState, horizon: Array)
     return _certify(mdp, v, sweep(mdp, v), horizon, state.iterations + 1, memory)
 
 
-def conclude(mdp: TabularMDP, state: PlanState, tolerance: float | Array) -> Solution:
+def conclude(mdp: TabularMDP, planner: Planner, state: PlanState, tolerance: float | Array) -> Solution:
     """The middle of what is certain."""
     v = jnp.where(mdp.terminal, 0.0, state.value + 0.5 * (state.low + state.high))
     bound = state.bound
-    return Solution(v, q_values(mdp, v), state.policy, bound, bound <= tolerance, state.iterations)
+    return Solution(v, q_values(mdp, v), state.policy, bound, bound <= tolerance, state.iterations, planner.name)
 
 
 def _certify(mdp: TabularMDP, v: Array, swept: Sweep, horizon: Array, iterations: Array, memory: Any) -> PlanState:

@@ -1,0 +1,181 @@
+"""Planning to a certified 1e-6 in float64: milliseconds against QuantEcon, MDPSolver and pymdptoolbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.interleave import Prepared, compiled
+
+BARS = {  # times the best of the peers
+    "dense 100 x 4": 2.0,
+    "dense 1000 x 10": 1.1,
+    "dense 3000 x 4": 1.1,
+    "local 1000 x 10": 4.0,
+    "FrozenLake 8 x 8": 5.0,
+    "1000 gammas": 8.0,
+    "1000 problems": 10.0,
+    "Garnet 1e5 x 4 x 5": 1.5,
+    "maze 1e5": 3.0,
+    "maze 1e6": 3.0,
+    "Garnet 1e6 x 4 x 5": 2.0,
+}
+PEERS = (
+    "peers not measured: python -m venv peers && peers/bin/pip install quantecon mdpsolver pymdptoolbox, "
+    "then --peer-python peers/bin/python"
+)
+
+
+def main(
+    *,
+    seed: int = 0,
+    out: Path | None = None,
+    quick: bool = False,
+    rounds: int = 5,
+    seconds: float = 0.2,
+    problem: str | None = None,
+    all_planners: bool = False,
+    peer_python: Path | None = None,
+) -> None:
+    """Solve every problem with every contender, in turn.
+
+    Args:
+      seed: of the random problems.
+      out: folder for the results; default: a fresh one under runs/.
+      quick: 1 round of the three smallest problems.
+      rounds: interleaved measurements of each contender.
+      seconds: shortest measurement.
+      problem: only those whose name contains this.
+      all_planners: ours by every planner, not only what `plan` picks.
+      peer_python: interpreter that has the peers; default: the environment variable RLJAX_PLANNING_PYTHON.
+    """
+    import os
+    import statistics
+
+    from experiments import _console
+    from experiments.benchmarks import interleave
+    from rljax.runs import folder
+
+    options = {name: value for name, value in locals().items() if name in main.__annotations__}
+    names = [name for name in BARS if problem is None or problem in name]
+    if not names:
+        raise ValueError(f"problem is {problem!r}; expected a part of one of {', '.join(BARS)}.")
+    if quick:
+        rounds, seconds, names = 1, 0.05, names[:1]
+    path = folder.create(out, "benchmarks.planning")
+    folder.write_config(path, "benchmarks.planning", options)
+    python = peer_python or os.environ.get("RLJAX_PLANNING_PYTHON")
+    mine = interleave.Worker("experiments.benchmarks.planning")
+    peer = python and interleave.Worker("experiments.benchmarks.planning_peers", Path(python).absolute())
+    summary: dict[str, Any] = {}
+    for name in names:
+        case = _case(name, seed)
+        planners = ["auto", *PLANNERS] if all_planners else ["auto"]
+        ask = lambda who, case_name, **more: interleave.Contender(who, case_name, {**case, **more})  # noqa: B023
+        contenders = {f"rljax {p}": ask(mine, "rljax", planner=p) for p in planners if _fits(p, name)}
+        if peer:
+            for method in ("value_iteration", "modified_policy_iteration", "policy_iteration"):
+                if _bearable(method, name):
+                    contenders[f"QuantEcon {method.replace('_iteration', '').replace('_', ' ')}"] = ask(
+                        peer, "quantecon", method=method
+                    )
+            if len(case) == 2 and "1e" not in name and "1000" not in name and "3000" not in name:
+                contenders["MDPSolver mpi"] = ask(peer, "mdpsolver", method="mpi")
+                contenders["pymdptoolbox policy"] = ask(peer, "pymdptoolbox")
+            if name == "local 1000 x 10":
+                contenders["MDPSolver mpi"] = ask(peer, "mdpsolver", method="mpi")
+        results = interleave.race(contenders, rounds, seconds)
+        milliseconds = {who: [1e3 / m.rate for m in rs] for who, rs in results.items()}
+        medians = {who: statistics.median(times) for who, times in milliseconds.items()}
+        others = {who: median for who, median in medians.items() if not who.startswith("rljax")}
+        record: dict[str, Any] = {"milliseconds": milliseconds, "bar": BARS[name]}
+        record["compile_seconds"] = results["rljax auto"][0].compile_seconds
+        if others:
+            best = min(others, key=others.__getitem__)
+            ratios = [b / a for a, b in zip(milliseconds["rljax auto"], milliseconds[best], strict=True)]
+            record |= {"best_peer": best, "ours_faster": statistics.median(ratios)}
+            record["reached"] = record["ours_faster"] >= BARS[name]
+        summary[name] = record
+        _console.table(
+            f"{name}: bar {BARS[name]:g}x"
+            + (f", {record['ours_faster']:.3g}x {'reached' if record['reached'] else 'MISSED'}" if others else ""),
+            [
+                {
+                    "contender": who,
+                    "ms": f"{medians[who]:.4g}",
+                    "spread": f"{min(times):.3g}-{max(times):.3g}",
+                    "compile": f"{results[who][0].compile_seconds:.2f} s",
+                }
+                for who, times in milliseconds.items()
+            ],
+        )
+        folder.write_json(path / "summary.json", summary)
+    mine.close()
+    if peer:
+        peer.close()
+    else:
+        _console.console.print(PEERS)
+    _console.files(path)
+
+
+def rljax(problem: str, seed: int, planner: str, gammas: list[float] | None = None, problems: int = 1) -> Prepared:
+    """One compiled plan; many problems or gammas are one `vmap`."""
+    import dataclasses
+
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    from experiments.benchmarks.planning_problems import make
+    from rljax import mdp
+    from rljax.mdp import planners
+
+    def model(i: int) -> mdp.TabularMDP:
+        made = make(problem, seed + i)
+        probability = jnp.asarray(made.probability)
+        lists = made.successor is None
+        transitions = mdp.Dense(probability) if lists else mdp.Sparse.of(jnp.asarray(made.successor), probability)
+        return mdp.TabularMDP(transitions, jnp.asarray(made.reward), gamma=made.gamma, terminal=jnp.asarray(made.stop))
+
+    def solve(given: mdp.TabularMDP) -> Any:
+        solution = planners.plan(given, planner, tolerance=1e-6)
+        return solution.v, solution.policy, solution.bound, solution.converged
+
+    given = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(model, range(problems))) if problems > 1 else model(0)
+    program = jax.vmap(solve) if problems > 1 else solve
+    if gammas is not None:
+        program = lambda given, gammas: jax.vmap(lambda gamma: solve(dataclasses.replace(given, gamma=gamma)))(gammas)
+    arguments = (given,) if gammas is None else (given, jnp.asarray(gammas))
+    prepared = compiled(program, *arguments, steps=1)
+    if not jnp.all(prepared.run()[3]):
+        raise ArithmeticError(f"{planner} has not converged on {problem}.")
+    return prepared
+
+
+PLANNERS = (
+    "value_iteration",
+    "modified_policy_iteration",
+    "policy_iteration",
+    "krylov_policy_iteration",
+    "gauss_seidel",
+)
+CONTENDERS = {"rljax": rljax}
+
+
+def _case(name: str, seed: int) -> dict[str, Any]:
+    if name == "1000 gammas":
+        return {"problem": "FrozenLake 8 x 8", "seed": seed, "gammas": [0.9 + 0.09 * i / 999 for i in range(1000)]}
+    if name == "1000 problems":
+        return {"problem": "20 states", "seed": seed, "problems": 1000}
+    return {"problem": name, "seed": seed}
+
+
+def _fits(planner: str, name: str) -> bool:
+    return not (planner == "policy_iteration" and "1e" in name) and not (planner == "gauss_seidel" and "dense" in name)
+
+
+def _bearable(method: str, name: str) -> bool:
+    # QuantEcon's value iteration needs 1800 sweeps where others need ten; its policy iteration factorises sparse matrices.
+    slow = {"value_iteration": ("1000 x", "3000", "1e", "1000 "), "policy_iteration": ("3000", "Garnet", "maze 1e6")}
+    return not any(part in name for part in slow.get(method, ()))
