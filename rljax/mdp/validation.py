@@ -250,7 +250,7 @@ def _ends(transitions: Transitions, live: np.ndarray, terminal: np.ndarray) -> N
     from scipy import sparse  # JAX itself needs it
 
     num_states, num_actions = live.shape
-    state, action, successor = edges(transitions.stored() if isinstance(transitions, Generated) else transitions)
+    state, action, successor, _ = edges(transitions.stored() if isinstance(transitions, Generated) else transitions)
     pair = state * num_actions + action
     links = sparse.coo_array((np.ones(len(pair), bool), (pair, successor)), (live.size, num_states)).tocsc()
     staying = live.ravel().copy()  # actions that have not been seen to leave
@@ -275,11 +275,11 @@ def _ends(transitions: Transitions, live: np.ndarray, terminal: np.ndarray) -> N
         )
 
 
-def edges(transitions: Dense | Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """State, action and successor, [E] each, of every transition of positive probability."""
+def edges(transitions: Dense | Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """State, action, successor and place, [E] each, of every transition of positive probability."""
     probability = np.asarray(transitions.probability)
     if isinstance(transitions, Dense):
         state, action, successor = np.nonzero(probability > 0)
-        return state, action, successor
+        return state, action, successor, successor
     place, action, state = np.nonzero(probability > 0)
-    return state, action, np.asarray(transitions.successor)[place, action, state]
+    return state, action, np.asarray(transitions.successor)[place, action, state], place
