@@ -4,6 +4,7 @@ from rljax.mdp.convert import from_nested as from_nested
 from rljax.mdp.convert import from_scipy as from_scipy
 from rljax.mdp.convert import to_dense as to_dense
 from rljax.mdp.convert import to_sparse as to_sparse
+from rljax.mdp.generated import Generated as Generated
 from rljax.mdp.model import TabularMDP as TabularMDP
 from rljax.mdp.operators import bellman_optimality as bellman_optimality
 from rljax.mdp.operators import greedy as greedy
@@ -16,5 +17,4 @@ from rljax.mdp.planning import optimal_values as optimal_values
 from rljax.mdp.planning import solve as solve
 from rljax.mdp.toy_text import from_gymnasium as from_gymnasium
 from rljax.mdp.transitions import Dense as Dense
-from rljax.mdp.transitions import Generated as Generated
 from rljax.mdp.transitions import Sparse as Sparse

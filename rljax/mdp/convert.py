@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax.mdp import validation
+from rljax.mdp.generated import Generated
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.transitions import Dense, Generated, Sparse, floats
+from rljax.mdp.transitions import Dense, Sparse, floats
 
 
 class Lists(NamedTuple):

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.mdp import validation
-from rljax.mdp.transitions import Dense, Generated, Sparse, Transitions, floats
+from rljax.mdp.generated import Generated, Transitions
+from rljax.mdp.transitions import Dense, Sparse, floats
 from rljax.structs import pytree_dataclass
 
 

@@ -14,10 +14,11 @@ from jax import Array, lax
 
 from rljax import checks
 from rljax.mdp import evaluation
+from rljax.mdp.generated import Generated
 from rljax.mdp.model import TabularMDP
 from rljax.mdp.operators import action_values
 from rljax.mdp.planning import Planner, Solution, solve
-from rljax.mdp.transitions import Dense, Generated, Sparse
+from rljax.mdp.transitions import Dense, Sparse
 
 
 def plan(

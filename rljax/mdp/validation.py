@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rljax import checks
-from rljax.mdp.transitions import Dense, Generated, Sparse, Transitions
+from rljax.mdp.generated import Generated, Transitions
+from rljax.mdp.transitions import Dense, Sparse
 
 if TYPE_CHECKING:
     from rljax.mdp.model import TabularMDP
