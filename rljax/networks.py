@@ -69,7 +69,8 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Net
       `Network` from [sizes[0]] to [sizes[-1]] or [].
 
     Errors:
-      ValueError: fewer than two sizes or one below 1; an observation of another size than `sizes[0]`.
+      ValueError: fewer than two sizes or one below 1; an observation of another size than `sizes[0]`; parameters of
+        another network.
 
     Example:
       >>> network = mlp((4, 64, 64, 2))
@@ -84,6 +85,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Net
     shapes = tuple(itertools.pairwise(sizes))
 
     def init(key: Array) -> Any:
+        checks.key(key)
         keys = jax.random.split(key, len(shapes))
         glorot = jax.nn.initializers.glorot_uniform()
         return [
@@ -95,6 +97,12 @@ def mlp(sizes: Sequence[int], activation: Callable[[Array], Array] = elu) -> Net
             raise ValueError(
                 f"an observation of shape {observation.shape} was given to a network of {sizes[0]} inputs; "
                 f"expected ({sizes[0]},). For a batch, wrap apply in jax.vmap; else change sizes[0]."
+            )
+        given = tuple(layer["kernel"].shape for layer in params)
+        if given != shapes:  # a narrow layer would take the corner of a larger kernel
+            raise ValueError(
+                f"parameters with kernels of shapes {given} were given to a network with {shapes}; "
+                "expected those of its own init. Load them with the sizes that they were trained with."
             )
         x = _affine(observation, params[0])
         for layer in params[1:]:

@@ -90,7 +90,9 @@ def unroll(
     # as rows [T N], and so free of copies for learners that take them as rows: XLA sees through the two reshapes.
     def observe(state: Any) -> Any:
         rows = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), state)
-        return jax.tree.map(lambda leaf: leaf.reshape(num_steps, num_envs, *leaf.shape[1:]), jax.vmap(env.observe)(rows))
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(num_steps, num_envs, *leaf.shape[1:]), jax.vmap(env.observe)(rows)
+        )
 
     return cursor, Transition(
         observe(record.state),
@@ -126,7 +128,7 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
       >>> bool((played.lengths < 12).all())
       True
     """
-    checks.real("max_steps", max_steps, 1)
+    checks.integer("max_steps", max_steps, 1, batch=True)
     key_start, key_play = jax.random.split(key)
     cursor = start(key_start, env, num_episodes)
     lanes = _lanes(key_play, num_episodes)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from rljax import checks
 from rljax.structs import Transition
 
 Shaping = Callable[[Transition], Array]
@@ -51,11 +52,16 @@ def potential_based(potential: Callable[[Any], Array], gamma: ArrayLike) -> Shap
     Returns:
       The shaping.
 
+    Errors:
+      ValueError: gamma outside [0, 1].
+
     Example:
       >>> upright = potential_based(lambda observation: -jnp.abs(observation[2]), gamma=0.95)
 
     Ng, Harada & Russell (1999), theorem 1.
     """
+    checks.function("potential", potential, "lambda observation: -jnp.abs(observation[2])")
+    checks.real("gamma", gamma, 0, 1)
 
     def shaping(transition: Transition) -> Array:
         arrival = jnp.where(transition.terminated, 0.0, potential(transition.next_observation))

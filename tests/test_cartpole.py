@@ -278,3 +278,36 @@ def test_gradient_is_finite_far_beyond_the_living(precision):
                 jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), state), action
             )
         chex.assert_trees_all_close(jax.tree.map(np.float64, fast), jax.tree.map(np.float64, exact), rtol=0, atol=1e-5)
+
+
+# Precision and trouble
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("integrator", ["euler", "semi-implicit"])
+def test_the_state_keeps_its_precision_whatever_that_of_the_parameters(integrator):
+    """Else a loop's carry changes its type, as in domain randomisation with NumPy's float64."""
+    with jax.enable_x64(True):
+        gravities = jnp.asarray(np.linspace(5, 15, 3))
+        assert gravities.dtype == jnp.float64
+
+        def play(gravity):
+            env = CartPole(gravity=gravity, integrator=integrator)
+            cursor = rollout.start(jax.random.key(0), env, 2)
+            policy = lambda key, observation: jnp.int32(1)
+            return rollout.unroll(jax.random.key(1), env, policy, cursor, 5)[1]
+
+        played = jax.jit(jax.vmap(play))(gravities)
+        assert {leaf.dtype for leaf in (*played.next_state, played.observation, played.reward)} == {
+            jnp.dtype("float32")
+        }
+
+
+@pytest.mark.usefixtures("precision")
+def test_a_state_that_is_no_number_has_fallen():
+    """Else it would be alive for ever, at a reward of one a step."""
+    for place in ("position", "angle"):
+        state = CartPoleState(*jnp.zeros(4))._replace(**{place: jnp.asarray(jnp.nan)})
+        assert CartPole().terminal(state) and CartPole(angle_threshold=np.inf, position_threshold=np.inf).terminal(
+            state
+        )

@@ -139,6 +139,20 @@ def test_an_observation_of_another_shape_is_refused():
             network.apply(params, jnp.zeros(shape))
 
 
+@pytest.mark.parametrize(("mine", "other"), [((4, 5, 1), (4, 6, 1)), ((4, 5, 1), (4, 5, 2)), ((4, 5, 1), (4, 5, 5, 1))])
+def test_parameters_of_another_network_are_refused(mine, other):
+    """Else a narrow layer takes a corner of the larger kernel, and nobody is told."""
+    for ours, theirs in ((mine, other), (other, mine)):
+        params = mlp(theirs).init(jax.random.key(0))
+        with pytest.raises(ValueError, match=r"kernels of shapes .* were given to a network with .* expected those"):
+            mlp(ours).apply(params, jnp.zeros(4))
+
+
+def test_raw_keys_are_refused():
+    with pytest.raises(TypeError, match="typed kind"):
+        chapter_policy().init(jax.random.PRNGKey(0))
+
+
 @pytest.mark.parametrize(
     ("sizes", "error", "message"),
     [

@@ -344,6 +344,9 @@ START = rollout.Cursor(CartPoleState(*jnp.zeros((4, 2))), jnp.zeros(2, bool))
         (lambda k: rollout.start(k, CartPole(), 1.5), TypeError, "num_envs is 1.5; expected a whole number"),
         (lambda k: rollout.episodes(k, CartPole(), coin, 0, 10), ValueError, "is 0; expected a whole number"),
         (lambda k: rollout.episodes(k, CartPole(), coin, 2, 0), ValueError, "max_steps is 0; expected"),
+        (lambda k: rollout.episodes(k, CartPole(), coin, 2, 2.5), TypeError, "max_steps is 2.5; expected a whole"),
+        (lambda k: rollout.episodes(k, CartPole(), coin, 2, np.inf), TypeError, "max_steps is inf; expected a whole"),
+        (lambda k: rollout.episodes(k, CartPole(), coin, 2, 2**40), ValueError, r"max_steps is .* below 2\*\*31"),
     ],
 )
 def test_bad_sizes_and_modes_are_refused(call, error, message):

@@ -178,3 +178,17 @@ def test_the_discount_of_a_potential_may_be_traced():
     step = transition(jnp.array([3.0]), jnp.asarray(2.0), jnp.array([8.0]))
     found = jax.vmap(lambda gamma: shaping.potential_based(lambda o: o[0], gamma)(step))(jnp.array([0.0, 0.5, 1.0]))
     chex.assert_trees_all_close(found, jnp.array([-1.0, 3.0, 7.0]))
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gamma", [-0.1, 1.5, float("nan")])
+def test_a_discount_outside_of_0_and_1_is_refused(gamma):
+    with pytest.raises(ValueError, match=r"gamma is .*; expected a number in \[0, 1\]"):
+        shaping.potential_based(lambda o: o[0], gamma)
+
+
+def test_a_potential_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="potential is 3; expected a function"):
+        shaping.potential_based(3, 0.9)

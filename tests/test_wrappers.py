@@ -111,11 +111,18 @@ def test_max_steps_is_vmapped(precision):
         (np.array(0), ValueError),
         (np.array(5.0), TypeError),
         (jnp.array(-3), ValueError),
+        (2**40, ValueError),
     ],
 )
 def test_bad_limits_are_refused(max_steps, error):
     with pytest.raises(error, match=r"^max_steps is .*; expected a whole number"):
         TimeLimit(CartPole(), max_steps)
+
+
+@pytest.mark.parametrize("inner", [None, CartPole, "CartPole-v1"])
+def test_what_is_no_environment_is_refused(inner):
+    with pytest.raises(TypeError, match=r"^inner is .*; expected an environment"):
+        TimeLimit(inner, 3)
 
 
 def test_a_numpy_limit_is_checked_as_a_python_one():

@@ -137,9 +137,10 @@ class CartPole:
         angular_acceleration = (self.gravity * sin - cos * drive) / inertia
         acceleration = drive - self.polemass_length * angular_acceleration * cos / self.total_mass
         next_v, next_omega = v + self.tau * acceleration, omega + self.tau * angular_acceleration
-        if self.integrator == "euler":
-            return CartPoleState(x + self.tau * v, next_v, theta + self.tau * omega, next_omega)
-        return CartPoleState(x + self.tau * next_v, next_v, theta + self.tau * next_omega, next_omega)
+        speeds = (v, omega) if self.integrator == "euler" else (next_v, next_omega)
+        arrival = (x + self.tau * speeds[0], next_v, theta + self.tau * speeds[1], next_omega)
+        # In the precision of the state, whatever that of the parameters: what a loop carries must keep its type.
+        return CartPoleState(*(new.astype(old.dtype) for new, old in zip(arrival, state, strict=True)))
 
     def _sin_cos(self, angle: Array) -> tuple[Array, Array]:
         # The fast pair where the threshold keeps every living pole inside its proven domain, XLA's where none is known.
@@ -148,8 +149,9 @@ class CartPole:
         return jnp.sin(angle), jnp.cos(angle)
 
     def terminal(self, state: CartPoleState) -> Array:
-        """[] bool: the cart left the track or the pole leans too far."""
-        return (jnp.abs(state.position) > self.position_threshold) | (jnp.abs(state.angle) > self.angle_threshold)
+        """[] bool: the cart left the track or the pole leans too far; so does a state that is NaN."""
+        on_track = jnp.abs(state.position) <= self.position_threshold
+        return ~(on_track & (jnp.abs(state.angle) <= self.angle_threshold))
 
     def reward(self, terminated: Array, *, fell_before: Array | bool = False) -> Array:
         """1 for every step that started upright; with `sutton_barto_reward`, -1 for every fallen state and 0 before."""

@@ -36,6 +36,7 @@ class TimeLimit:
     max_steps: int | Array
 
     def __post_init__(self) -> None:
+        checks.environment("inner", self.inner)
         checks.integer("max_steps", self.max_steps, 1, batch=True)
 
     @property
