@@ -205,7 +205,8 @@ def optimal_values(mdp: TabularMDP, planner: Planner, *, tolerance: float | Arra
     good, V* has a kink, and this is the derivative on one side of it.
 
     Args:
-      mdp: the problem, as the argument of `jax.grad`; [S, S] numbers must fit in memory.
+      mdp: the problem, as the argument of `jax.grad` with `allow_int=True` (masks and successors have no gradient); [S, S]
+        numbers must fit in memory.
       planner: finds the policy.
       tolerance: of the plan; what comes out are the exact values of its policy.
 
@@ -215,7 +216,7 @@ def optimal_values(mdp: TabularMDP, planner: Planner, *, tolerance: float | Arra
     Example:
       >>> from rljax.mdp import planners, problems
       >>> mdp = problems.chapter_mdp(gamma=0.9)
-      >>> gradient = jax.grad(lambda mdp: optimal_values(mdp, planners.value_iteration())[0])(mdp)
+      >>> gradient = jax.grad(lambda mdp: optimal_values(mdp, planners.value_iteration())[0], allow_int=True)(mdp)
       >>> bool(gradient.gamma > 0)
       True
     """

@@ -1,0 +1,62 @@
+"""Planners as algorithms: the one loop runs them, and shows the certified error fall, round by round.
+
+A step is one round of `mdp.planning.solve`: the planner's next values, their full backup, and what it proves.
+
+Departures from a planner's own loop:
+
+1. Nothing stops by itself but by `target`: a score is minus the certified bound, so `target=-1e-6` ends at a bound of 1e-6.
+2. Nothing is random: every key gives the same run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from rljax.mdp import planning
+from rljax.mdp.model import TabularMDP
+from rljax.structs import Algorithm
+
+
+def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None = None) -> Algorithm:
+    """The algorithm of this file.
+
+    Args:
+      mdp: the problem.
+      planner: one of `rljax.mdp.planners`.
+      v_star: [S] the optimal values, if they are known: their distance is then shown beside the bound.
+
+    Returns:
+      `Algorithm`; its metrics are the certified `bound`, the usual `residual` max |T v - v| and, with `v_star`, the true
+      `error` max |v - V*| of the values proposed.
+
+    Example:
+      >>> import jax
+      >>> from rljax.mdp import planners, problems
+      >>> algorithm = planner(problems.chapter_mdp(gamma=0.9), planners.value_iteration())
+      >>> _, metrics = algorithm.step(jax.random.key(0), algorithm.init(jax.random.key(0)))
+      >>> sorted(metrics)
+      ['bound', 'residual']
+    """
+    mdp = mdp.with_reward(mdp.expected_reward.T)
+    horizon = planning.effective_horizon(mdp)
+
+    def init(key: Array) -> planning.PlanState:
+        del key
+        return planning.begin(mdp, planner, horizon)
+
+    def step(key: Array, state: planning.PlanState) -> tuple[planning.PlanState, dict[str, Array]]:
+        del key
+        state = planning.advance(mdp, planner, state, horizon)
+        metrics = {"bound": state.bound, "residual": jnp.max(jnp.abs(state.value - state.v))}
+        if v_star is not None:
+            metrics["error"] = jnp.max(jnp.abs(planning.conclude(mdp, planner, state, 0.0).v - v_star))
+        return state, metrics
+
+    def act(state: planning.PlanState, key: Array, observation: Any) -> Array:
+        del key
+        return state.policy[observation]
+
+    return Algorithm(init, step, lambda state: state, act, lambda key, state: -state.bound)

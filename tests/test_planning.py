@@ -1,0 +1,259 @@
+"""Planners: within their certified bound of what linear solves say, on hundreds of problems, in both precisions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import mdp_oracle
+import numpy as np
+import pytest
+import scipy.optimize
+
+from rljax import agents, mdp, train
+from rljax.mdp import evaluation, horizons, operators, planners, planning
+
+METHODS = tuple(planners.METHODS)
+TRANSITIONS = [
+    [[0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [0.8, 0.2, 0.0]],
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]],
+    [[0.0, 0.0, 0.0], [0.8, 0.1, 0.1], [0.0, 0.0, 0.0]],
+]
+REWARDS = np.zeros((3, 3, 3))
+REWARDS[0, 0, 0], REWARDS[1, 2, 2], REWARDS[2, 1, 0] = 10, -50, 40
+MASK = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0]], bool)
+
+
+def chapter(gamma: float) -> mdp.TabularMDP:
+    return mdp.TabularMDP(mdp.Dense(jnp.array(TRANSITIONS)), jnp.asarray(REWARDS), gamma=gamma, mask=jnp.asarray(MASK))
+
+
+Q_STAR = {
+    0.90: ([[18.918919, 17.027027, 13.621622], [0, -np.inf, -4.879715], [-np.inf, 50.133650, -np.inf]], [0, 0, 1]),
+    0.95: (
+        [
+            [21.8992500512, 20.8042875486, 16.8675958837],
+            [1.1208292238, -np.inf, 1.1798202356],
+            [-np.inf, 53.8734949848, -np.inf],
+        ],
+        [0, 2, 1],
+    ),
+}
+
+
+@pytest.mark.parametrize("gamma", [0.90, 0.95])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_chapters_mdp(method, gamma):
+    with jax.enable_x64(True):
+        found = jax.jit(lambda m: planners.plan(m, method, tolerance=1e-9))(chapter(gamma))
+        q, policy = Q_STAR[gamma]
+        assert bool(found.converged)
+        assert found.policy.tolist() == policy
+        np.testing.assert_allclose(found.q, q, atol=1e-6, rtol=0)
+        np.testing.assert_allclose(found.v, np.max(q, axis=1), atol=1e-6, rtol=0)
+
+
+def test_the_bound_knows_that_the_printed_table_is_not_converged():
+    """After 50 sweeps at gamma 0.95 the chapter's table says 21.73 where the fixed point is 21.90."""
+    with jax.enable_x64(True):
+        m = chapter(0.95)
+        q = jnp.zeros((3, 3))
+        for _ in range(50):
+            q = operators.q_bellman_optimality(m, q)
+        np.testing.assert_allclose(q[0], [21.73304188, 20.63807938, 16.70138772], atol=1e-6)
+        v = jnp.max(q, axis=1)
+        state = planning.begin(m, planners.value_iteration(), planning.effective_horizon(m), v)
+        error = float(jnp.max(jnp.abs(v - jnp.array([21.8992500512, 1.1798202356, 53.8734949848]))))
+        assert error > 0.16
+        change = float(jnp.max(jnp.abs(state.value - v)))
+        assert error - 1e-9 <= change / 0.05 < 0.17  # what the largest change proves of v, all too well
+        middle = planning.conclude(m, planners.value_iteration(), state, 1e-6)
+        assert not bool(middle.converged)
+        assert abs(float(middle.v[0]) - 21.8992500512) <= float(middle.bound)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "episodic"])
+@pytest.mark.parametrize("method", METHODS)
+def test_within_the_certified_bound_of_linear_solves(method, kind):
+    """70 problems of each kind, all at once; in float32 too, where the bound may stay above the tolerance."""
+    rng = np.random.default_rng(7)
+    models = [mdp_oracle.random(rng, kind) for _ in range(70)]
+    want = np.stack([mdp_oracle.optimal(model) for model in models])
+    for wide, tolerance in ((True, 1e-8), (False, 1e-3)):
+        with jax.enable_x64(wide):
+            batch = mdp_oracle.stack([mdp_oracle.tabular(model, kind == "dense") for model in models])
+            found = jax.jit(jax.vmap(lambda m, tolerance=tolerance: planners.plan(m, method, tolerance=tolerance)))(
+                batch
+            )
+            error = np.abs(np.asarray(found.v, np.float64) - want).max(axis=1)
+            # float32 has rounded the problem itself, by some 1e-7 of it: its optimum is another one, as far off as that.
+            other = 0.0 if wide else 1e-5 * (1 + np.abs(want).max(axis=1))
+            assert (error <= np.asarray(found.bound) + other).all()
+            assert np.isfinite(found.bound).all()
+            assert (np.asarray(found.converged) == (np.asarray(found.bound) <= tolerance)).all()
+            if wide:
+                assert np.asarray(found.converged).all()
+                greedy_q = np.take_along_axis(np.asarray(found.q), np.asarray(found.policy)[:, :, None], axis=2)
+                assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * np.asarray(found.bound) + 1e-12).all()
+
+
+def test_linear_programming_agrees():
+    """min sum v  subject to  v(s) >= r(s, a) + gamma P v  for every available action."""
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        for _ in range(5):
+            model = mdp_oracle.random(rng, "sparse")._replace(gamma=0.9)
+            table, (states, actions) = mdp_oracle.full(model), model.reward.shape
+            rows, limits = [], []
+            for s, a in np.ndindex(states, actions):
+                if model.mask[s, a] and not model.terminal[s]:
+                    rows.append(model.gamma * table[s, a] - np.eye(states)[s])
+                    limits.append(-model.reward[s, a])
+            bounds = [(0, 0) if end else (None, None) for end in model.terminal]
+            lp = scipy.optimize.linprog(np.ones(states), np.array(rows), np.array(limits), bounds=bounds)
+            found = planners.plan(mdp_oracle.tabular(model, dense=True), tolerance=1e-9)
+            np.testing.assert_allclose(found.v, lp.x, atol=1e-7)
+
+
+def test_a_tolerance_beyond_the_precision_ends_and_says_so():
+    found = jax.jit(lambda m: planners.plan(m, "value_iteration", tolerance=1e-12))(chapter(0.95))
+    assert not bool(found.converged)
+    assert 1e-12 < float(found.bound) < 0.1
+    assert int(found.iterations) < 1000
+
+
+def test_the_cap_is_never_silent():
+    found = planners.plan(chapter(0.95), "value_iteration", tolerance=1e-3, max_iterations=3)
+    assert int(found.iterations) == 3
+    assert not bool(found.converged)
+    assert float(found.bound) > 1e-3
+
+
+def test_gamma_may_be_traced_and_batched():
+    with jax.enable_x64(True):
+        m, gammas = chapter(0.9), jnp.array([0.0, 0.5, 0.9, 0.95])
+        solve = lambda gamma: planners.plan(dataclasses.replace(m, gamma=gamma), tolerance=1e-8)
+        together = jax.jit(jax.vmap(solve))(gammas)
+        for i, gamma in enumerate(gammas):
+            np.testing.assert_allclose(together.v[i], solve(gamma).v, atol=2e-8)
+
+
+def test_generated_transitions_need_no_table():
+    with jax.enable_x64(True):
+        ring = lambda s, a: (jnp.array([(s + 2 * a - 1) % 50]), jnp.ones(1), jnp.where(s == 7, 1.0, 0.0)[None])
+        generated = mdp.Generated(ring, 50, 2, block_size=16)
+        reward = jnp.zeros(50).at[7].set(1.0)
+        found = planners.plan(mdp.TabularMDP(generated, reward, gamma=0.9), tolerance=1e-8)
+        stored = planners.plan(mdp.TabularMDP(generated.stored(), reward, gamma=0.9), tolerance=1e-8)
+        assert found.method == "modified policy iteration"
+        assert stored.method == "Krylov policy iteration"
+        np.testing.assert_allclose(found.v, stored.v, atol=2e-8)
+        with pytest.raises(TypeError, match="Store them"):
+            planners.plan(mdp.TabularMDP(generated, reward, gamma=0.9), "gauss_seidel")
+
+
+def test_bad_options_are_refused():
+    m = chapter(0.9)
+    with pytest.raises(ValueError, match="method is 'magic'; expected one of 'auto'"):
+        planners.plan(m, "magic")
+    with pytest.raises(ValueError, match="tolerance is 0"):
+        planners.plan(m, tolerance=0.0)
+    with pytest.raises(ValueError, match=r"start has shape \(2,\)"):
+        planners.plan(m, start=jnp.zeros(2))
+    with pytest.raises(ValueError, match="fraction is 2"):
+        planners.modified_policy_iteration(2.0)
+
+
+def test_gradients_of_the_optimal_values_are_those_of_finite_differences():
+    with jax.enable_x64(True):
+        m = chapter(0.9)
+        weights = jnp.array([1.0, -2.0, 0.5])
+        f = lambda m: jnp.vdot(weights, planning.optimal_values(m, planners.policy_iteration(), tolerance=1e-9))
+        gradient = jax.jit(jax.grad(f, allow_int=True))(m)
+        h = 1e-6
+        by_gamma = lambda gamma: f(dataclasses.replace(m, gamma=gamma))
+        np.testing.assert_allclose(gradient.gamma, (by_gamma(0.9 + h) - by_gamma(0.9 - h)) / (2 * h), rtol=1e-5)
+        for where in ((0, 0, 0), (1, 2, 2), (2, 1, 0)):
+            by_reward = lambda x, where=where: f(m.with_reward(m.reward.at[where].add(x)))
+            np.testing.assert_allclose(gradient.reward[where], (by_reward(h) - by_reward(-h)) / (2 * h), atol=1e-5)
+
+        def by_transition(x):  # from state 0 under action 0: more of state 1, less of state 0
+            table = m.transitions.probability.at[0, 0, 1].add(x).at[0, 0, 0].add(-x)
+            return f(dataclasses.replace(m, transitions=mdp.Dense(table)))
+
+        slope = gradient.transitions.probability[0, 0, 1] - gradient.transitions.probability[0, 0, 0]
+        np.testing.assert_allclose(slope, (by_transition(h) - by_transition(-h)) / (2 * h), rtol=1e-5)
+
+
+def test_evaluation_and_occupancy():
+    rng = np.random.default_rng(5)
+    with jax.enable_x64(True):
+        model = mdp_oracle.random(rng, "sparse")._replace(gamma=0.9)
+        m = mdp_oracle.tabular(model, dense=False)
+        stochastic = rng.dirichlet(np.ones(3), size=12) * model.mask
+        stochastic = jnp.asarray(stochastic / stochastic.sum(axis=1, keepdims=True))
+        for policy in (jnp.asarray(model.mask.argmax(axis=1), jnp.int32), stochastic):
+            v = evaluation.evaluate(m, policy)
+            np.testing.assert_allclose(operators.policy_operator(m, policy, v), v, atol=1e-9)
+            np.testing.assert_allclose(evaluation.backup_under(m, policy)(v), v, atol=1e-9)
+            visits = evaluation.occupancy(m, policy)
+            reward = operators.reward_under(m, policy)
+            np.testing.assert_allclose(jnp.vdot(visits, reward), jnp.vdot(m.initial, v), rtol=1e-9)
+
+
+def test_backward_induction_is_the_best_of_all_plans():
+    with jax.enable_x64(True):
+        m = chapter(0.9)
+        found = horizons.backward_induction(m, 4)
+        v = jnp.zeros(3)
+        for t in reversed(range(4)):
+            v = operators.bellman_optimality(m, v)
+            np.testing.assert_allclose(found.v[t], v)
+        assert found.policy.shape == (4, 3)
+        # Its own policy, played out, earns what it promises.
+        v = jnp.zeros(3)
+        for t in reversed(range(4)):
+            v = operators.policy_operator(m, found.policy[t], v)
+        np.testing.assert_allclose(found.v[0], v)
+        ends = horizons.backward_induction(m, 1, jnp.array([100.0, 0.0, 0.0]))
+        np.testing.assert_allclose(ends.v[0], operators.bellman_optimality(m, jnp.array([100.0, 0.0, 0.0])))
+
+
+def test_average_reward_is_the_best_of_all_deterministic_policies():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(11)
+        table = rng.dirichlet(np.ones(4), size=(4, 2))
+        reward = rng.normal(size=(4, 2))
+        m = mdp.TabularMDP(mdp.Dense(jnp.asarray(table)), jnp.asarray(reward), gamma=0.5)
+        gains = []
+        for policy in np.ndindex(2, 2, 2, 2):
+            chain = table[np.arange(4), policy]
+            law = np.linalg.lstsq(np.vstack([chain.T - np.eye(4), np.ones(4)]), np.r_[np.zeros(4), 1], rcond=None)[0]
+            gains.append(law @ reward[np.arange(4), policy])
+        found = jax.jit(lambda m: horizons.relative_value_iteration(m, tolerance=1e-8))(m)
+        assert bool(found.converged)
+        assert abs(float(found.gain) - max(gains)) <= float(found.bound)
+        best = np.ndindex(2, 2, 2, 2)
+        assert tuple(found.policy.tolist()) == list(best)[int(np.argmax(gains))]
+
+
+def test_a_periodic_chain_has_an_average_too():
+    swap = mdp.TabularMDP(mdp.Dense(jnp.array([[[0.0, 1.0]], [[1.0, 0.0]]])), jnp.array([1.0, 0.0]), gamma=0.5)
+    found = horizons.relative_value_iteration(swap, tolerance=1e-4)
+    np.testing.assert_allclose(found.gain, 0.5, atol=1e-4)
+
+
+def test_the_one_loop_plans_as_well():
+    with jax.enable_x64(True):
+        m = chapter(0.9)
+        v_star = planners.plan(m, tolerance=1e-11).v
+        algorithm = agents.planner(m, planners.value_iteration(), v_star=v_star)
+        result = train.train(algorithm, jax.random.split(jax.random.key(0), 1), 60, eval_every=1, target=-1e-6)
+        steps = int(result.members.steps[0])
+        bound, error = (result.metrics[name][:steps, 0] for name in ("bound", "error"))
+        assert (error <= bound).all()
+        assert bound[-1] <= 1e-6 < bound[-2]
+        alone = planners.plan(m, "value_iteration", tolerance=1e-6)
+        assert int(alone.iterations) == steps + 1  # the loop counts rounds, `solve` the first backup too
+        np.testing.assert_array_equal(result.parameters.policy[0], alone.policy)
