@@ -12,6 +12,7 @@ from rljax.mdp.operators import policy_operator as policy_operator
 from rljax.mdp.operators import q_bellman_optimality as q_bellman_optimality
 from rljax.mdp.operators import q_values as q_values
 from rljax.mdp.operators import soft_bellman as soft_bellman
+from rljax.mdp.planners import plan as plan
 from rljax.mdp.planning import Solution as Solution
 from rljax.mdp.planning import optimal_values as optimal_values
 from rljax.mdp.planning import solve as solve

@@ -1,0 +1,64 @@
+"""Gymnasium's own worlds: planned exactly, and played in Gymnasium itself for what the plan says they are worth."""
+
+from __future__ import annotations
+
+import gymnasium
+import jax
+import numpy as np
+import pytest
+
+from rljax import mdp
+from rljax.mdp import planners
+
+WORLDS = {
+    "FrozenLake": {"map_name": "4x4"},
+    "FrozenLake8x8": {},
+    "CliffWalking": {},
+    "Taxi": {},
+}
+
+
+def optimal(env: gymnasium.Env, gamma: float) -> np.ndarray:
+    """V* of Gymnasium's table, float64 value iteration until nothing moves: terminated transitions are worth their reward."""
+    table = env.unwrapped.P
+    v = np.zeros(len(table))
+    for _ in range(20_000):
+        new = np.array(
+            [
+                max(sum(p * (r + gamma * v[t] * (not end)) for p, t, r, end in table[s][a]) for a in table[s])
+                for s in range(len(v))
+            ]
+        )
+        if np.abs(new - v).max() < 1e-13:
+            return new
+        v = new
+    raise AssertionError("has not settled")
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_plans_are_as_good_as_they_say(name):
+    newest = max(known for known in gymnasium.registry if known.startswith(f"{name}-v"))
+    env, gamma = gymnasium.make(newest, **WORLDS[name]), 0.95
+    want = optimal(env, gamma)
+    with jax.enable_x64(True):
+        model = mdp.from_gymnasium(env, gamma=gamma)
+        live = ~np.asarray(model.terminal)[: len(want)]
+        for method in ("auto", "value_iteration", "policy_iteration", "modified_policy_iteration", "anderson"):
+            found = jax.jit(lambda m, method=method: planners.plan(m, method, tolerance=1e-8))(model)
+            assert bool(found.converged)
+            error = np.abs(np.asarray(found.v)[: len(want)] - want)[live].max()
+            assert error <= float(found.bound) + 1e-11
+        value, policy = float(model.initial @ found.v), np.asarray(found.policy)
+    # Played in Gymnasium: discounted returns, mean within five standard errors. 200 steps leave 0.95^200 = 4e-5 of the future.
+    rng, returns = np.random.default_rng(0), []
+    for _ in range(400):
+        state, _ = env.reset(seed=int(rng.integers(2**31)))
+        total, discount = 0.0, 1.0
+        for _ in range(200):
+            state, reward, terminated, _, _ = env.unwrapped.step(int(policy[state]))
+            total, discount = total + discount * reward, discount * gamma
+            if terminated:
+                break
+        returns.append(total)
+    error = np.std(returns) / np.sqrt(len(returns))
+    assert abs(np.mean(returns) - value) <= 5 * error + 1e-2 * (error == 0) + 1e-4 * abs(want).max()
