@@ -132,8 +132,6 @@ def main(
                 "exact": f"{expected[state]:.6g}",
                 "simulated": f"{mean[state]:.3f} +- {error[state]:.3f}",
                 "difference / error": f"{(mean[state] - expected[state]) / error[state]:+.2f}" if error[state] else "-",
-                if error[state]
-                else "-",
                 f"P(at most {steps} steps)": f"{1 - after:.4f}",
             }
             for state, after in enumerate(np.where(ends, 0.0, later).sum(axis=1))
