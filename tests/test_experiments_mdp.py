@@ -25,6 +25,25 @@ def as_users_run_it(tmp_path, monkeypatch):
         yield
 
 
+Q_STAR = {
+    "0.9": [[18.918919, 17.027027, 13.621622], [0, None, -4.879715], [None, 50.133650, None]],
+    "0.95": [
+        [21.8992500512, 20.8042875486, 16.8675958837],
+        [1.1208292238, None, 1.1798202356],
+        [None, 53.8734949848, None],
+    ],
+}
+POLICY = {"0.9": [0, 0, 1], "0.95": [0, 2, 1]}
+DIGITS = {"0.9": 6, "0.95": 10}
+
+
+def same(q, expected, digits):
+    """Tables with None in the same places, and the same numbers to so many digits after the point."""
+    assert [[x is None for x in row] for row in q] == [[x is None for x in row] for row in expected]
+    numbers = lambda table: np.array(table, float)
+    np.testing.assert_allclose(numbers(q), numbers(expected), rtol=0, atol=0.51 * 10**-digits)
+
+
 def run(*arguments):
     """The folder that the experiment leaves: its names, and its summary without a number that is not finite."""
     command_line.run([str(argument) for argument in (*arguments, "--out", "out")])
@@ -79,3 +98,75 @@ def test_markov_chain_from_elsewhere(capsys):
         with pytest.raises(SystemExit, match=says):
             command_line.run(["markov_chain", *options, "--out", "new"])
         assert not Path("new").exists()
+
+
+def test_value_iteration():
+    files, summary = run("value_iteration", "--sweeps", "300", "--planners", "policy_iteration", "gauss_seidel")
+    assert files == {"config.json", "summary.json", "errors.csv"} | {
+        f"{name}_{gamma}.png" for name in ("errors", "planners") for gamma in ("0.9", "0.95")
+    }
+    assert set(summary) == {"0.9", "0.95"}
+    for gamma, found in summary.items():
+        same(found["q"], Q_STAR[gamma], DIGITS[gamma])
+        assert found["policy"] == POLICY[gamma]
+        best = [max(x for x in row if x is not None) for row in Q_STAR[gamma]]
+        np.testing.assert_allclose(found["v"], best, rtol=0, atol=0.51 * 10 ** -DIGITS[gamma])
+        np.testing.assert_allclose(found["v_after_sweeps"], found["v"], rtol=0, atol=1e-6)
+        assert set(found["sweeps_until_certified"]) == {"value_iteration", "policy_iteration", "gauss_seidel"}
+        assert found["sweeps_until_certified"]["policy_iteration"] <= 3
+    # Every state lacks the same: the two-sided bound sees it, the largest change does not.
+    assert summary["0.95"]["sweeps_until_tolerance"] == {
+        "true_error": 285,
+        "usual_bound": 285,
+        "true_error_of_middle": 27,
+        "certified_bound": 27,
+    }
+    rows = rows_of("out/errors.csv")
+    assert [int(row["sweep"]) for row in rows] == 2 * list(range(2, 301))
+    for row in rows:
+        assert float(row["true_error"]) <= float(row["usual_bound"]) + 1e-12
+        assert float(row["true_error_of_middle"]) <= float(row["certified_bound"])
+
+
+def test_value_iteration_quick_of_few_sweeps():
+    files, summary = run("value_iteration", "--quick", "--sweeps", "10", "--gammas", "0.5", "0.99")
+    assert files == {"config.json", "summary.json", "errors.csv", "errors_0.5.png", "errors_0.99.png"}
+    assert set(summary["0.99"]["sweeps_until_tolerance"].values()) == {None}
+    assert list(summary["0.99"]["sweeps_until_certified"]) == ["value_iteration"]
+
+
+def test_q_value_iteration():
+    files, summary = run("q_value_iteration")
+    assert files == {"config.json", "summary.json", "errors.csv", "errors.png"}
+    for gamma, found in summary.items():
+        same(found["q_star"], Q_STAR[gamma], DIGITS[gamma])
+        assert found["policy"] == found["policy_after_sweeps"] == POLICY[gamma]
+    # The chapter's tables: at 0.90 all that is printed is right, at 0.95 the first digit after the point is not.
+    printed = [[18.91891892, 17.02702702, 13.62162162], [0, None, -4.87971488], [None, 50.13365013, None]]
+    same(summary["0.9"]["q_after_sweeps"], printed, 8)
+    printed = [[21.73304188, 20.63807938, 16.70138772], [0.95462106, None, 1.01361207], [None, 53.70728682, None]]
+    same(summary["0.95"]["q_after_sweeps"], printed, 8)
+    assert summary["0.9"]["error_after_sweeps"] < 1e-8 < 0.16 < summary["0.95"]["error_after_sweeps"] < 0.17
+    rows = rows_of("out/errors.csv")
+    assert [int(row["sweep"]) for row in rows] == 2 * list(range(1, 301))
+    errors = np.array([float(row["error"]) for row in rows]).reshape(2, 300)
+    assert (errors[:, 1:] <= np.array([[0.9], [0.95]]) * errors[:, :-1] + 1e-12).all()  # a contraction by gamma
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("value_iteration --gammas 1.0", "gamma is 1"),
+        ("value_iteration --gammas 0.9 nan", "gamma is nan"),
+        ("value_iteration --sweeps 2", "sweeps is 2"),
+        ("value_iteration --tolerance 0", "tolerance is 0"),
+        ("q_value_iteration --gammas -0.5", "gamma is -0.5"),
+        ("q_value_iteration --sweeps 0", "sweeps is 0"),
+        ("q_value_iteration --most 20", "most is 20"),
+        ("q_value_iteration --seed -1", "seed is -1"),
+    ],
+)
+def test_refusals_leave_nothing(arguments, says, tmp_path):
+    with pytest.raises(SystemExit, match=says):
+        command_line.run(arguments.split())
+    assert not any(tmp_path.iterdir())

@@ -78,6 +78,8 @@ def errors(
     ylabel: str,
     pairs: int = 1,
     target: float | None = None,
+    until: float | None = None,
+    mark: tuple[float, str] | None = None,
     floor: float = 1e-13,
 ) -> None:
     """Errors on a log scale.
@@ -86,29 +88,26 @@ def errors(
       path: of the PNG.
       curves: name -> (x, y), drawn in this order; what is below `floor` is rounding, and not drawn.
       title, xlabel, ylabel: of the figure, with units.
-      pairs: so many curves in a row share a colour, told apart by their dashes.
+      pairs: so many curves in a row share a colour; the first of them is pale and wide, the others lie on it, dashed.
       target: a thin line at the error that was asked for.
-      floor: of the axis.
+      until: end of the horizontal axis; default: that of the curves.
+      mark: a vertical line, and what it stands for.
+      floor: end of the vertical axis.
     """
     with plots.figure(path, title=title, xlabel=xlabel, ylabel=ylabel) as axis:
         axis.set_yscale("log")
         for i, (name, (x, y)) in enumerate(curves.items()):
             colour = plots.COLOURS[i // pairs % len(plots.COLOURS)]
             style = STYLES[i % pairs if pairs > 1 else i // len(plots.COLOURS)]
-            marker = "o" if len(x) <= 12 else None
+            later = len(curves) - 1 - i  # what later lines hide shows at their sides, and where they begin
+            wide = {"linewidth": 2 + 0.5 * later, "marker": "o", "markevery": [0], "markersize": 5 + 1.6 * later}
+            pale = {"linewidth": 2 if i % pairs else 6, "alpha": 1 if i % pairs else 0.35}
             shown = np.where(y >= floor, y, np.nan)
-            axis.plot(x, shown, style, color=colour, linewidth=2, marker=marker, markersize=4, label=name)
+            axis.plot(x, shown, style, color=colour, label=name, **(wide if pairs == 1 else pale))
         if target is not None:
-            axis.axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)))
-            axis.annotate(
-                f"asked for: {target:g}",
-                (1, target),
-                (-4, 4),
-                xycoords=("axes fraction", "data"),
-                textcoords="offset points",
-                ha="right",
-                color="0.4",
-                fontsize=8,
-            )
+            axis.axhline(target, color="0.4", linewidth=1, linestyle=(0, (1, 2)), label=f"asked for: {target:g}")
+        if mark is not None:
+            axis.axvline(mark[0], color="0.4", linewidth=1, linestyle="--", label=mark[1])
         axis.set_ylim(bottom=floor)
+        axis.set_xlim(left=0, right=until)
         axis.legend(frameon=False, fontsize=9)
