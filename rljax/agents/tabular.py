@@ -113,7 +113,8 @@ def epsilon_greedy(epsilon: ArrayLike | Schedule) -> Exploration:
 
 def softmax(temperature: ArrayLike | Schedule) -> Exploration:
     """In proportion to exp(q / temperature); the temperature by a number or a schedule of steps."""
-    _number("temperature", temperature, 0, jnp.inf)
+    if not callable(temperature):
+        checks.real("temperature", temperature, 0, above=True)
     return lambda q, n, mask, steps: policies.softmax(q, core.at(temperature, steps, q.dtype), mask)
 
 

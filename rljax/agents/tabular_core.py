@@ -113,7 +113,7 @@ def start(key: Array, env: Environment, options: Options, table: Array, history:
     shown = learned(options, q)
     ring = jnp.broadcast_to(shown, (history, *shown.shape)) if history else ()
     state = TabularState(q, none, memory, env_state, observation, (), zero, zero, ring)
-    return state._replace(action=_choose(key_act, options, state, observation)[0]) if options.ahead else state
+    return state._replace(action=_choose(key_act, options, state, observation)) if options.ahead else state
 
 
 def learned(options: Options, q: Array) -> Array:
@@ -153,7 +153,7 @@ def step(lane: Array, env: Environment, options: Options, state: TabularState) -
         jax.random.fold_in(lane, 6 * state.steps + role) for role in range(6)
     )
     s_tm1 = state.observation
-    a_tm1 = state.action if options.ahead else _choose(key_act, options, state, s_tm1)[0]
+    a_tm1 = state.action if options.ahead else _choose(key_act, options, state, s_tm1)
     env_state, (s_t, r_t, terminated, truncated) = env.step(key_env, state.env_state, a_tm1)
     column = jnp.zeros_like(a_tm1) if options.predict else a_tm1
     discount_t = jnp.where(terminated, 0.0, jnp.asarray(options.gamma, state.q.dtype))
@@ -161,12 +161,11 @@ def step(lane: Array, env: Environment, options: Options, state: TabularState) -
     visits = _add(state.visits, (s_tm1, column), jnp.int32(1))
     state = state._replace(visits=visits, steps=state.steps + 1)
 
-    a_t = _choose(key_act, options, state, s_t)[0] if options.ahead else jnp.int32(0)
-    after = _learn(options, state, key_coin, Observed(s_tm1, column, r_t, discount_t, s_t, a_t, truncated))
+    a_t = _choose(key_act, options, state, s_t) if options.ahead else jnp.int32(0)
+    seen = Observed(s_tm1, column, r_t, discount_t, s_t, a_t, truncated)
+    after = _learn(options, state, key_coin, seen)
     if options.planning_steps:
-        after = _plan(
-            options, after, key_plan, state.visits, Observed(s_tm1, column, r_t, discount_t, s_t, a_t, truncated)
-        )
+        after = _plan(options, after, key_plan, seen)
 
     if never_ends(env):
         after = after._replace(env_state=env_state, observation=s_t)
@@ -176,7 +175,7 @@ def step(lane: Array, env: Environment, options: Options, state: TabularState) -
     env_state = jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, env_state)
     after = after._replace(env_state=env_state, observation=jnp.where(ended, first, s_t))
     if options.ahead:
-        after = after._replace(action=jnp.where(ended, _choose(key_first, options, after, first)[0], a_t))
+        after = after._replace(action=jnp.where(ended, _choose(key_first, options, after, first), a_t))
     return after, r_t
 
 
@@ -199,7 +198,7 @@ def _learn(options: Options, state: TabularState, key: Array, seen: Observed) ->
         return _learn_late(options, state, seen)
     cell = (seen.s_tm1, seen.column)
     cell = (coin, *cell) if options.rule.double else cell
-    delta = _target(options, state, coin, seen) - state.q[cell]
+    delta = lax.optimization_barrier(_target(options, state, coin, seen) - _take(state.q, cell))
     if options.trace_decay is None:
         return state._replace(q=_add(state.q, cell, _step_size(options, state, cell[-2:]) * delta))
     here = jnp.zeros_like(state.memory).at[cell].set(1.0)
@@ -222,14 +221,14 @@ def _learn_late(options: Options, state: TabularState, seen: Observed) -> Tabula
     g_t = returns.lambda_returns(window.reward, window.discount, window.following, window.onward)[0]
     cell = (window.observation[0], window.column[0])
     alpha = jnp.where(state.steps >= options.n, _step_size(options, state, cell), 0.0)
-    return state._replace(q=_add(state.q, cell, alpha * (g_t - state.q[cell])), memory=window)
+    return state._replace(q=_add(state.q, cell, alpha * (g_t - _take(state.q, cell))), memory=window)
 
 
-def _plan(options: Options, state: TabularState, key: Array, visits: Array, seen: Observed) -> TabularState:
+def _plan(options: Options, state: TabularState, key: Array, seen: Observed) -> TabularState:
     """Dyna: remember the transition, then learn again from pairs met before."""
     cell = (seen.s_tm1, seen.column)
-    columns = visits.shape[1]
-    new = visits[cell] == 1  # counted before this call
+    columns = state.visits.shape[1]
+    new = state.visits[cell] == 1  # this visit is counted already
     pairs, met, reward, discount, observation = state.memory
     place = jnp.where(new, met, pairs.shape[0])  # beyond the end: dropped
     pairs = pairs.at[place].set(seen.s_tm1 * columns + seen.column, mode="drop")
@@ -252,22 +251,19 @@ def _plan(options: Options, state: TabularState, key: Array, visits: Array, seen
 
 def _target(options: Options, state: TabularState, coin: Array, seen: Observed) -> Array:
     q, s = state.q, seen.s_t
-    q_t, other_t = (q[coin, s], q[1 - coin, s]) if options.rule.double else (q[s], q[s])
-    pi_t = _behaviour(options, state, s)
-    return options.rule.target(
-        Arrival(seen.r_t, seen.discount_t, q_t, other_t, state.visits[s], pi_t, seen.a_t, options.mask[s])
-    )
+    q_t, other_t = (_take(q, (c, s)) for c in (coin, 1 - coin)) if options.rule.double else (_take(q, (s,)),) * 2
+    pi_t, n_t, mask_t = _behaviour(options, state, s), _take(state.visits, (s,)), _take(options.mask, (s,))
+    return options.rule.target(Arrival(seen.r_t, seen.discount_t, q_t, other_t, n_t, pi_t, seen.a_t, mask_t))
 
 
 def _behaviour(options: Options, state: TabularState, s: Array) -> Array:
-    row = 0.5 * (state.q[0, s] + state.q[1, s]) if options.rule.double else state.q[s]
-    return options.behaviour(row, state.visits[s], s, state.steps)
+    q = 0.5 * (state.q[0, s] + state.q[1, s]) if options.rule.double else _take(state.q, (s,))
+    return options.behaviour(q, _take(state.visits, (s,)), s, state.steps)
 
 
-def _choose(key: Array, options: Options, state: TabularState, s: Array) -> tuple[Array, Array]:
-    """An action and the probabilities it was drawn by."""
-    pi = _behaviour(options, state, s)
-    return draw(noise.uniforms(key, 1)[0], pi), pi
+def _choose(key: Array, options: Options, state: TabularState, s: Array) -> Array:
+    # Behind a barrier: else XLA draws anew in every kernel that uses the action.
+    return lax.optimization_barrier(draw(noise.uniforms(key, 1)[0], _behaviour(options, state, s)))
 
 
 def draw(u: Array, pi: Array) -> Array:
@@ -311,14 +307,14 @@ def at(value: ArrayLike | Schedule, steps: Array, dtype: Any) -> Array:
         return jnp.asarray(value(steps), dtype)
 
 
+def _take(table: Array, cell: tuple[Array, ...]) -> Array:
+    """`table[cell]` for indices known to be in range: without the checks that cost more than the look."""
+    return table.at[cell].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
 def _add(table: Array, cell: tuple[Array, ...], x: Array) -> Array:
     """`table` with x added in one cell."""
-    if table.size > _SMALL:
-        return table.at[cell].add(x)
-    axes = [jnp.arange(size, dtype=jnp.int32) == i for size, i in zip(table.shape, cell, strict=True)]
-    here = functools.reduce(lambda a, b: a[..., None] & b, axes)
-    return table + jnp.where(here, x, jnp.zeros_like(x))
+    return table.at[cell].add(x, mode="promise_in_bounds", wrap_negative_indices=False)
 
 
 _UNROLLED = 16  # actions up to which a loop over them is written out: it fuses, a reduction would not
-_SMALL = 64  # cells up to which all of them are written: under vmap a scatter is a loop over the members

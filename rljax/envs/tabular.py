@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.transitions import Dense
+from rljax.mdp.transitions import draw
 from rljax.structs import Step, pytree_dataclass
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ class TabularEnv:
 
     def reset(self, key: Array) -> tuple[Array, Array]:
         """A state of the initial distribution."""
-        none = jnp.int32(0)
-        state, _ = Dense(self.mdp.initial[None, None]).sample(key, none, none)
+        state = draw(key, self.mdp.initial)
         return state, state
 
     def observe(self, state: Array) -> Array:
