@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from experiments import __main__ as command_line
+from rljax.runs import mdp_plots
 
 
 @pytest.fixture(autouse=True)
@@ -170,3 +171,15 @@ def test_refusals_leave_nothing(arguments, says, tmp_path):
     with pytest.raises(SystemExit, match=says):
         command_line.run(arguments.split())
     assert not any(tmp_path.iterdir())
+
+
+def test_a_maze_is_drawn(tmp_path):
+    values = np.array([[0.5, 0.6, np.nan], [np.nan, 0.8, 1.0]])
+    steps = np.array([[[0, 1], [1, 0], [0, 0]], [[0, 0], [0, 1], [0, 0]]])
+    for route in ([(0, 0), (0, 1), (1, 1), (1, 2)], []):
+        marks = {(0, 0): "S", (1, 2): "G"} if route else None
+        mdp_plots.maze(tmp_path / "maze.png", values, steps, route, title="A maze", marks=marks)
+        with Image.open(tmp_path / "maze.png") as image:
+            colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        assert (colours == 38).all(axis=1).sum() > 1000  # walls
+        assert (colours == (253, 231, 36)).all(axis=1).sum() > 100  # the best cell

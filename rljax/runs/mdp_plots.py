@@ -111,3 +111,74 @@ def errors(
         axis.set_ylim(bottom=floor)
         axis.set_xlim(left=0, right=until)
         axis.legend(frameon=False, fontsize=9)
+
+
+def maze(
+    path: str | Path,
+    values: np.ndarray,
+    steps: np.ndarray,
+    route: Sequence[tuple[int, int]],
+    *,
+    title: str,
+    marks: Mapping[tuple[int, int], str] | None = None,
+    label: str = "value: expected discounted return",
+) -> None:
+    """A grid of cells seen from above: values as colours, a policy as arrows, one walk as a line.
+
+    Args:
+      path: of the PNG.
+      values: [rows, columns]; NaN where a wall is.
+      steps: [rows, columns, 2] down and right, where the policy heads; 0, 0 draws no arrow.
+      route: cells (row, column) of the walk, in order; empty for none.
+      title: of the figure.
+      marks: cell -> a short text written there, instead of an arrow.
+      label: of the colours, with units.
+    """
+    rows, columns = values.shape
+    cell = min(0.5, 9 / max(rows, columns))
+    size = (max(5.0, cell * columns + 2), max(3.0, cell * rows + 1))
+    with plots.figure(path, title=title, xlabel="column", ylabel="row", size=size) as axis:
+        axis.set_facecolor("0.15")  # walls
+        picture = axis.imshow(np.ma.masked_invalid(values), cmap="viridis")
+        axis.figure.colorbar(picture, label=label, shrink=0.9)
+        axis.grid(visible=False)
+        marks = marks or {}
+        if len(route) > 1:
+            down, right = np.array(route).T
+            axis.plot(right, down, color=plots.COLOURS[1], linewidth=14 * cell, alpha=0.8, solid_capstyle="round")
+        heads = [
+            cell for cell in np.argwhere(np.isfinite(values) & (steps != 0).any(axis=2)) if tuple(cell) not in marks
+        ]
+        if heads:
+            down, right = np.array(heads).T
+            axis.quiver(
+                right,
+                down,
+                steps[down, right, 1],
+                steps[down, right, 0],
+                angles="xy",
+                scale_units="xy",
+                scale=1.6,
+                pivot="mid",
+                color="white",
+                width=0.05,
+                zorder=3,
+                units="xy",
+                headwidth=4,
+                headlength=4,
+                headaxislength=3.5,
+            )
+        for (row, column), text in marks.items():
+            axis.text(
+                column,
+                row,
+                text,
+                ha="center",
+                va="center_baseline",
+                color="black",
+                fontsize=22 * cell,
+                fontweight="bold",
+                bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.9},
+            )
+        axis.set_xticks(range(0, columns, 1 + columns // 16))
+        axis.set_yticks(range(0, rows, 1 + rows // 16))
