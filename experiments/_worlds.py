@@ -1,0 +1,82 @@
+"""Small worlds to learn in: one that is hard to explore, a maze, and a walk."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from rljax import mdp
+
+MAZE = """
+#############
+#S..#.......#
+#.#.#.#####.#
+#.#...#...#.#
+#.#####.#.#.#
+#.......#.#.#
+#.#######.#.#
+#.#.....#...#
+#.#.###.###.#
+#...#.....#G#
+#############
+"""
+MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
+
+
+def starting_in(model: mdp.TabularMDP, state: int) -> mdp.TabularMDP:
+    """The same world, begun in one state for certain."""
+    first = jnp.zeros(model.num_states, model.dtype).at[state].set(1.0)
+    return mdp.TabularMDP(
+        model.transitions, model.reward, gamma=model.gamma, mask=model.mask, terminal=model.terminal, initial=first
+    )
+
+
+def river_swim(num_states: int = 6, gamma: float = 0.95, small: float = 0.005, large: float = 1.0) -> mdp.TabularMDP:
+    """Left (0) is easy and pays a little at the left bank; right (1) is against the current and pays much at the right one.
+
+    Strehl & Littman (2008); the walk begins at the left bank.
+    """
+    p = np.zeros((num_states, 2, num_states))
+    p[1:, 0] = np.eye(num_states)[:-1]
+    p[:, 1] = 0.1 * np.eye(num_states, k=-1) + 0.6 * np.eye(num_states) + 0.3 * np.eye(num_states, k=1)
+    p[0, :, :2] = (1.0, 0.0), (0.7, 0.3)
+    p[-1, 1, -2:] = 0.7, 0.3
+    reward = np.zeros_like(p)
+    reward[0, 0, 0], reward[-1, 1, -1] = small, large
+    return mdp.TabularMDP(jnp.asarray(p), jnp.asarray(reward), gamma=gamma, initial=jnp.eye(num_states)[0])
+
+
+def maze(text: str = MAZE, gamma: float = 0.98) -> tuple[mdp.TabularMDP, np.ndarray]:
+    """A maze from S to G, where a reward of 1 ends the episode; who walks into a wall stays. Also the cells [S, 2]."""
+    grid = np.array([list(line) for line in text.split()])
+    cells = np.argwhere(grid != "#")
+    number = {tuple(cell): s for s, cell in enumerate(cells)}
+    p = np.zeros((len(cells), len(MOVES), len(cells)))
+    for s, cell in enumerate(cells):
+        for a, move in enumerate(MOVES):
+            p[s, a, number.get(tuple(cell + move), s)] = 1.0
+    mark = grid[tuple(cells.T)]
+    goal = mark == "G"
+    reward = np.broadcast_to(goal.astype(float), p.shape)
+    model = mdp.TabularMDP(
+        jnp.asarray(p), jnp.asarray(reward), gamma=gamma, terminal=goal, initial=jnp.asarray((mark == "S") * 1.0)
+    )
+    return model, cells
+
+
+def random_walk(num_states: int = 19) -> mdp.TabularMDP:
+    """To either side alike from the middle; one ends beyond the first state with -1, beyond the last one with 1.
+
+    Sutton & Barto (2018), example 7.1. States 1 ... num_states, terminal are 0 and num_states + 1.
+    """
+    ends = num_states + 1
+    p = np.zeros((ends + 1, 1, ends + 1))
+    for s in range(1, ends):
+        p[s, 0, s - 1] = p[s, 0, s + 1] = 0.5
+    reward = np.zeros_like(p)
+    reward[..., 0], reward[..., ends] = -1.0, 1.0
+    terminal, initial = np.zeros(ends + 1, bool), np.zeros(ends + 1)
+    terminal[[0, ends]], initial[ends // 2] = True, 1.0
+    return mdp.TabularMDP(
+        jnp.asarray(p), jnp.asarray(reward), gamma=1.0, terminal=jnp.asarray(terminal), initial=jnp.asarray(initial)
+    )

@@ -1,0 +1,108 @@
+"""Experiments of tabular learners: the chapter's numbers, through the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import __main__ as command_line
+
+
+@pytest.fixture(autouse=True)
+def as_users_run_it(tmp_path, monkeypatch):
+    """JAX as it comes, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def numbers(content):
+    if isinstance(content, dict):
+        return [number for value in content.values() for number in numbers(value)]
+    if isinstance(content, list):
+        return [number for value in content for number in numbers(value)]
+    return [content] if isinstance(content, (int, float)) else []
+
+
+def results(folder, files):
+    """The summary, all of whose numbers are finite; the files are those that are named, and the pictures whole."""
+    assert {path.name for path in folder.iterdir()} == {"config.json", "summary.json", *files}
+    for path in folder.glob("*.png"):
+        with Image.open(path) as image:
+            image.load()
+            assert np.asarray(image.convert("L")).std() > 5
+    summary = json.loads((folder / "summary.json").read_text())
+    assert numbers(summary) and all(map(math.isfinite, numbers(summary)))
+    return summary
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def refusal(*arguments):
+    """The one line that a refused command says; no folder is left."""
+    with pytest.raises(SystemExit) as caught:
+        command_line.run([*arguments, "--out", "refused"])
+    assert isinstance(caught.value.code, str)
+    return caught.value.code.split("\n")[0]
+
+
+Q_FILES = ("values.csv", "q_values.png", "distribution.png")
+
+
+def test_q_learning_quick(tmp_path):
+    for folder in ("one", "same"):
+        command_line.run(["q_learning", "--quick", "--out", folder])
+    summary = results(tmp_path / "one", Q_FILES)
+    assert (tmp_path / "one" / "values.csv").read_text() == (tmp_path / "same" / "values.csv").read_text()
+    assert summary["seeds"] == 20 and summary["steps"] == 1000 and len(rows_of(tmp_path / "one" / "values.csv")) == 20
+    assert [(row["state"], row["action"]) for row in summary["values"]] == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 0),
+        (1, 2),
+        (2, 1),
+    ]
+
+
+def test_q_learning_is_the_chapters(tmp_path):
+    """Exact values to the digit; the chapter's own run is an ordinary one."""
+    command_line.run(["q_learning", "--seeds", "200", "--out", "full"])
+    rows = results(tmp_path / "full", Q_FILES)["values"]
+    exact = [18.918919, 17.027027, 13.621622, 0.0, -4.879715, 50.133650]
+    assert [round(row["exact"], 6) for row in rows] == pytest.approx(exact, abs=1e-6)
+    assert [row["chapter"] for row in rows] == [17.42, 15.63, 12.54, 0.0, -8.93, 48.37]
+    assert all(0.05 < row["quantile_of_chapter"] < 0.95 for row in rows)
+    assert all(row["percentile_5"] <= row["mean"] <= row["percentile_95"] for row in rows)
+
+
+def test_q_learning_of_one_seed_and_of_any_number_of_steps(tmp_path):
+    command_line.run(["q_learning", "--seeds", "1", "--steps", "41", "--out", "one"])
+    assert results(tmp_path / "one", ("values.csv", "q_values.png"))["steps"] == 41
+    command_line.run(["q_learning", "--seeds", "2", "--steps", "10007", "--out", "prime"])
+    results(tmp_path / "prime", Q_FILES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("q_learning --seeds 0", "seeds is 0"),
+        ("q_learning --steps 0", "steps is 0"),
+        ("q_learning --gamma 1", "gamma is 1"),
+        ("q_learning --initial-step-size -1", "initial is -1"),
+        ("q_learning --decay nan", "decay is nan"),
+    ],
+)
+def test_bad_options_end_in_one_line_and_leave_nothing(tmp_path, arguments, says):
+    assert says in refusal(*arguments.split())
+    assert not any(tmp_path.iterdir())
