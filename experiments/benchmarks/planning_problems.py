@@ -52,7 +52,24 @@ def maze(rng: np.random.Generator, side: int, wall_share: float = 0.2) -> Proble
     wall = rng.random((side, side)) < wall_share
     wall[side // 2, side // 2] = False
     goal = (side // 2) * side + side // 2
+    wall = ~_reached(~wall, (side // 2, side // 2))
     return _grid(wall, np.array([goal]), lambda successor: np.full(successor.shape, -1.0), (0.8, 0.1, 0.1))
+
+
+def _reached(free: np.ndarray, goal: tuple[int, int]) -> np.ndarray:
+    """The free cells from which the goal can be reached: cells walled in are walls."""
+    reached = np.zeros_like(free)
+    reached[goal] = True
+    while True:
+        more = reached.copy()
+        more[1:] |= reached[:-1]
+        more[:-1] |= reached[1:]
+        more[:, 1:] |= reached[:, :-1]
+        more[:, :-1] |= reached[:, 1:]
+        more &= free
+        if (more == reached).all():
+            return reached
+        reached = more
 
 
 def frozen_lake(_: np.random.Generator) -> Problem:

@@ -46,6 +46,7 @@ class Generated:
             )
         for name in ("num_states", "num_actions", "block_size"):
             checks.integer(name, getattr(self, name), 1)
+        object.__setattr__(self, "parameters", jax.tree.map(jnp.asarray, self.parameters))
         shapes = self._shapes
         if not (isinstance(shapes, tuple) and len(shapes) == 3 and len({x.shape for x in shapes} | {()}) == 2):
             raise ValueError(
