@@ -13,15 +13,17 @@ FLOORS = {
     "structs": 0,
     "noise": 1,
     "returns": 1,
+    "backups": 1,
     "policies": 1,
     "losses": 1,
     "shaping": 1,
     "networks": 2,
-    "envs": 2,
-    "rollout": 3,
-    "agents": 4,
-    "train": 5,
-    "runs": 6,
+    "mdp": 2,
+    "envs": 3,
+    "rollout": 4,
+    "agents": 5,
+    "train": 6,
+    "runs": 7,
 }
 SAME_FLOOR = {("policies", "noise")}  # drawing an action needs numbers to draw with
 FILES = sorted((ROOT / "rljax").rglob("*.py"))
