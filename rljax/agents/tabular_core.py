@@ -171,11 +171,14 @@ def step(lane: Array, env: Environment, options: Options, state: TabularState) -
         after = after._replace(env_state=env_state, observation=s_t)
         return (after._replace(action=a_t) if options.ahead else after), r_t
     ended = terminated | truncated
-    fresh, first = env.reset(key_reset)
-    env_state = jax.tree.map(lambda new, old: jnp.where(ended, new, old), fresh, env_state)
-    after = after._replace(env_state=env_state, observation=jnp.where(ended, first, s_t))
+    # A branch, not a choice between results: a reset may look at every state. For a batch, JAX makes it a choice again, of
+    # what the branch looks at too; hence the key as plain words, which may be chosen between without being consumed.
+    words, impl = jax.random.key_data(key_reset), jax.random.key_impl(key_reset)
+    anew = lambda: env.reset(jax.random.wrap_key_data(words, impl=impl))
+    env_state, observation = lax.cond(ended, anew, lambda: (env_state, s_t))
+    after = after._replace(env_state=env_state, observation=observation)
     if options.ahead:
-        after = after._replace(action=jnp.where(ended, _choose(key_first, options, after, first), a_t))
+        after = after._replace(action=jnp.where(ended, _choose(key_first, options, after, observation), a_t))
     return after, r_t
 
 
