@@ -1,4 +1,4 @@
-"""Small worlds to learn in: one that is hard to explore, a maze, and a walk."""
+"""Small worlds to learn in: a maze and a walk; and any world, begun in a given state."""
 
 from __future__ import annotations
 
@@ -29,21 +29,6 @@ def starting_in(model: mdp.TabularMDP, state: int) -> mdp.TabularMDP:
     return mdp.TabularMDP(
         model.transitions, model.reward, gamma=model.gamma, mask=model.mask, terminal=model.terminal, initial=first
     )
-
-
-def river_swim(num_states: int = 6, gamma: float = 0.95, small: float = 0.005, large: float = 1.0) -> mdp.TabularMDP:
-    """Left (0) is easy and pays a little at the left bank; right (1) is against the current and pays much at the right one.
-
-    Strehl & Littman (2008); the walk begins at the left bank.
-    """
-    p = np.zeros((num_states, 2, num_states))
-    p[1:, 0] = np.eye(num_states)[:-1]
-    p[:, 1] = 0.1 * np.eye(num_states, k=-1) + 0.6 * np.eye(num_states) + 0.3 * np.eye(num_states, k=1)
-    p[0, :, :2] = (1.0, 0.0), (0.7, 0.3)
-    p[-1, 1, -2:] = 0.7, 0.3
-    reward = np.zeros_like(p)
-    reward[0, 0, 0], reward[-1, 1, -1] = small, large
-    return mdp.TabularMDP(jnp.asarray(p), jnp.asarray(reward), gamma=gamma, initial=jnp.eye(num_states)[0])
 
 
 def maze(text: str = MAZE, gamma: float = 0.98) -> tuple[mdp.TabularMDP, np.ndarray]:

@@ -36,11 +36,11 @@ def main(
     import jax
     import numpy as np
 
-    from experiments import _chapter, _console, _worlds
+    from experiments import _console, _worlds
     from rljax import agents, checks, train
     from rljax.agents import tabular
     from rljax.envs.tabular import TabularEnv
-    from rljax.mdp import planners
+    from rljax.mdp import planners, problems
     from rljax.runs import folder, tabular_plots
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
@@ -52,7 +52,7 @@ def main(
     checks.real("gamma", gamma, 0, 1, below=True)
     every = max(n for n in range(1, min(25, steps) + 1) if steps % n == 0)
     kept = min(steps // every, 400)
-    model = _worlds.starting_in(_chapter.chapter_mdp(gamma), 0)
+    model = _worlds.starting_in(problems.chapter_mdp(gamma), 0)
     algorithm = agents.control(
         TabularEnv(model),
         tabular.q_learning,
@@ -62,7 +62,7 @@ def main(
         history=kept,
     )
     with jax.enable_x64(True):
-        solution = planners.plan(_chapter.chapter_mdp(gamma), "policy_iteration", tolerance=1e-9)
+        solution = planners.plan(problems.chapter_mdp(gamma), "policy_iteration", tolerance=1e-9)
         exact_q, best = np.asarray(solution.q), np.asarray(solution.policy)
     path = folder.create(out, "q_learning")
     folder.write_config(path, "q_learning", options)

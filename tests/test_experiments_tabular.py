@@ -93,6 +93,30 @@ def test_q_learning_of_one_seed_and_of_any_number_of_steps(tmp_path):
     results(tmp_path / "prime", Q_FILES)
 
 
+TD_FILES = ("values.png", "trace_decay.png", "errors.csv")
+
+
+def test_td_learning_quick(tmp_path):
+    command_line.run(["td_learning", "--quick", "--out", "one"])
+    summary = results(tmp_path / "one", TD_FILES)
+    assert summary["seeds"] == 20 and summary["walks"] == 5
+    assert len(rows_of(tmp_path / "one" / "errors.csv")) == 5 * len(summary["trace_decays"])
+
+
+def test_td_learning_finds_the_books_valleys(tmp_path):
+    """Sutton & Barto, figure 12.6: an intermediate lambda is best, at a middling step size."""
+    options = "--seeds 100 --walks 100 --num-step-sizes 12 --trace-decays 0 0.8 1"
+    command_line.run(["td_learning", "--out", "full", *options.split()])
+    summary = results(tmp_path / "full", TD_FILES)
+    none, middle, all_ = (row["error"] for row in summary["trace_decays"])
+    assert 0.24 < middle < 0.27 < none < 0.36 < all_ < summary["error_before"]
+    assert round(summary["error_before"], 4) == round(math.sqrt(sum((i / 10) ** 2 for i in range(-9, 10)) / 19), 4)
+    p = np.array([[0.7 + 1 + 0.8, 0.3 + 0.2, 0.0], [0, 1.5, 1.5], [2.4, 0.3, 0.3]]) / 3  # s0: three actions alike
+    exact = np.linalg.solve(np.eye(3) - 0.9 * p, [7 / 3, -25.0, 32.0])
+    assert [row["exact"] for row in summary["values"]] == pytest.approx(exact)
+    assert all(abs(row["mean"] - row["exact"]) < 2.5 for row in summary["values"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -101,6 +125,12 @@ def test_q_learning_of_one_seed_and_of_any_number_of_steps(tmp_path):
         ("q_learning --gamma 1", "gamma is 1"),
         ("q_learning --initial-step-size -1", "initial is -1"),
         ("q_learning --decay nan", "decay is nan"),
+        ("td_learning --walks 0", "walks is 0"),
+        ("td_learning --seeds 0", "seeds is 0"),
+        ("td_learning --episodes 0", "episodes is 0"),
+        ("td_learning --trace-decays 0.5 1.5", "trace_decay is 1.5"),
+        ("td_learning --trace-decays", "the number of trace_decays is 0"),
+        ("td_learning --num-step-sizes 0", "num_step_sizes is 0"),
     ],
 )
 def test_bad_options_end_in_one_line_and_leave_nothing(tmp_path, arguments, says):

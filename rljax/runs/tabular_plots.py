@@ -145,13 +145,13 @@ def step_sizes(
     """Error [N] against step size [N], one line per setting in the colours of a scale; drawn up to `ceiling`."""
     from matplotlib import colormaps  # `figure` says how to install it
 
-    with plots.figure(path, title=title, xlabel="step size alpha", ylabel=ylabel, size=(8, 5)) as axis:
+    with plots.figure(path, title=title, xlabel="step size alpha", ylabel=ylabel, size=(9, 5)) as axis:
         for i, (name, errors) in enumerate(curves.items()):
             colour = colormaps["viridis"](0.92 * i / max(1, len(curves) - 1))
             axis.plot(sizes, errors, "-o", color=colour, linewidth=1.8, markersize=3, label=name)
         axis.set_xlim(0, sizes[-1])
         axis.set_ylim(0.9 * min(np.nanmin(errors) for errors in curves.values()), ceiling)
-        axis.legend(frameon=False, fontsize=9, loc="upper right", ncols=2)
+        axis.figure.legend(frameon=False, fontsize=9, loc="outside right center")
 
 
 def visited_pairs(path: str | Path, counts: Mapping[str, np.ndarray], actions: Sequence[str], *, title: str) -> None:
