@@ -95,7 +95,8 @@ def chain(
     on, back = np.eye(num_states)[[*range(1, num_states), -1]], np.eye(num_states)[[0] * num_states]
     intended = jnp.asarray(np.stack([on, back], axis=1), float)
     reward = jnp.zeros((num_states, 2)).at[-1, 0].set(end_reward).at[:, 1].set(return_reward)
-    mix = lambda x: (1 - slip) * x + slip * x[:, ::-1]
+    slip = jnp.asarray(slip, float)
+    mix = lambda x: (1.0 - slip) * x + slip * x[:, ::-1]
     return TabularMDP(mix(intended), mix(reward), gamma=gamma, initial=jnp.eye(num_states)[0])
 
 
@@ -116,7 +117,7 @@ def river_swim(
       >>> river_swim(3).transitions.probability[:, 1].tolist()
       [[0.7, 0.3, 0.0], [0.1, 0.6, 0.3], [0.0, 0.7, 0.3]]
 
-    Strehl & Littman (2008), An analysis of model-based interval estimation for Markov decision processes, section 6.1.
+    Strehl & Littman (2008), An analysis of model-based interval estimation for Markov decision processes.
     """
     checks.integer("num_states", num_states, 3)
     p = np.zeros((num_states, 2, num_states))
@@ -153,9 +154,10 @@ def forest(
     """
     checks.integer("num_states", num_states, 2)
     checks.real("fire", fire, 0, 1)
+    fire = jnp.asarray(fire, float)
     burnt = jnp.asarray(np.eye(num_states)[[0] * num_states], float)
     older = jnp.asarray(np.eye(num_states)[[*range(1, num_states), -1]], float)
-    p = jnp.stack([fire * burnt + (1 - fire) * older, burnt], axis=1)
+    p = jnp.stack([fire * burnt + (1.0 - fire) * older, burnt], axis=1)
     reward = jnp.zeros((num_states, 2)).at[1:, 1].set(1.0).at[-1, 0].set(wait_reward).at[-1, 1].set(cut_reward)
     return TabularMDP(p, reward, gamma=gamma)
 
@@ -193,8 +195,8 @@ def garnet(
     subset_key, weight_key, reward_key = jax.random.split(noise.fused(key), 3)
     successor = _subsets(subset_key, branching, (num_actions, num_states), num_states)
     # What uniform cuts of the unit interval leave has the law of normalised exponentials, which need no sorting.
-    weight = jax.random.exponential(weight_key, successor.shape)
-    lists = Sparse(successor, weight / weight.sum(axis=0))
+    weight = -jnp.log(jax.random.uniform(weight_key, successor.shape, minval=jnp.finfo(float).eps))  # finite, never 0
+    lists = Sparse(successor, weight / weight.sum(axis=0, keepdims=True))
     reward = jax.random.normal(reward_key, (num_states, num_actions))
     return TabularMDP(lists if sparse else Dense(lists.matrix()), reward, gamma=gamma)
 
