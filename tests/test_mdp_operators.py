@@ -339,17 +339,13 @@ def test_vmap_over_gamma_rewards_and_transitions_alone():
     world = dense(random_world(0))
     v, _ = values(0)
     gammas = jnp.linspace(0.0, 0.9, 4)
-    over_gamma = jax.vmap(lambda g: mdp.bellman_optimality(dataclasses.replace(world, gamma=g), v))(gammas)
     rewards = jnp.stack([world.reward * k for k in (1.0, -2.0)])
-    over_reward = jax.vmap(lambda r: mdp.bellman_optimality(dataclasses.replace(world, reward=r), v))(rewards)
     tables = jnp.stack([dense(random_world(k)).transitions.probability for k in range(3)])
-    over_table = jax.vmap(lambda p: mdp.bellman_optimality(dataclasses.replace(world, transitions=p), v))(tables)
-    for k, g in enumerate(gammas):
-        close(over_gamma[k], mdp.bellman_optimality(dataclasses.replace(world, gamma=g), v))
-    for k, r in enumerate(rewards):
-        close(over_reward[k], mdp.bellman_optimality(dataclasses.replace(world, reward=r), v))
-    for k, p in enumerate(tables):
-        close(over_table[k], mdp.bellman_optimality(dataclasses.replace(world, transitions=p), v))
+    for name, batch in (("gamma", gammas), ("reward", rewards), ("transitions", tables)):
+        change = lambda x, name=name: mdp.bellman_optimality(dataclasses.replace(world, **{name: x}), v)
+        together = jax.jit(jax.vmap(change))(batch)
+        for k, x in enumerate(batch):
+            close(together[k], change(x))
 
 
 @in_every_form
@@ -368,6 +364,7 @@ def test_derivatives_are_those_of_finite_differences(build):
         leaves, structure = jax.tree.flatten(model)
         floating = [i for i, x in enumerate(leaves) if jnp.issubdtype(x.dtype, jnp.floating)]
 
+        @jax.jit
         def of(parts, v, tau):
             changed = list(leaves)
             for i, x in zip(floating, parts, strict=True):
