@@ -6,6 +6,8 @@ epsilon / 2. pymdptoolbox's value and modified policy iterations stop too early 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from experiments.benchmarks.interleave import Prepared
@@ -23,7 +25,7 @@ def quantecon(problem: str, seed: int, method: str, gammas: list[float] | None =
     return Prepared(lambda: [model.solve(method=method, max_iter=10**6, **precise) for model in models], 1)
 
 
-def _discrete_dp(problem: Problem, gamma: float) -> object:
+def _discrete_dp(problem: Problem, gamma: float) -> Any:
     import scipy.sparse
     from quantecon.markov import DiscreteDP  # pyright: ignore[reportMissingImports]
 
@@ -70,8 +72,8 @@ def pymdptoolbox(problem: str, seed: int) -> Prepared:
     probability = made.probability
     if made.successor is not None:
         probability = np.zeros((*made.reward.shape, len(made.reward)))
-        states, actions = np.indices(made.reward.shape)
-        np.add.at(probability, (states[..., None], actions[..., None], made.successor), made.probability)
+        states, actions = (np.arange(n) for n in made.reward.shape)
+        np.add.at(probability, (states[:, None, None], actions[None, :, None], made.successor), made.probability)
     table = np.ascontiguousarray(probability.transpose(1, 0, 2))
     return Prepared(lambda: PolicyIteration(table, made.reward, made.gamma).run(), 1)
 
