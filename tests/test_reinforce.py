@@ -139,8 +139,59 @@ def test_the_objective_weighs_steps_as_the_parts_do() -> None:
         ({"max_steps": -1}, "max_steps is -1"),
         ({"score_episodes": 0}, "score_episodes is 0"),
         ({"entropy_bonus": -1.0}, "entropy_bonus is -1"),
+        ({"entropy_bonus": float("inf")}, "entropy_bonus is inf"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
     ],
 )
 def test_bad_input_is_refused_at_construction(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         agents.reinforce(envs.CartPole(), networks.chapter_policy(), **wrong)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "distribution"),
+    [((4, 8, 3), policies.categorical), ((4, 8, 1), policies.categorical), ((4, 8, 2), policies.bernoulli)],
+)
+def test_a_network_with_other_outputs_than_the_environment_has_actions_is_refused(
+    sizes: tuple[int, ...], distribution: policies.Distribution
+) -> None:
+    for env in (envs.CartPole(), envs.TimeLimit(envs.CartPole(), 9)):
+        with pytest.raises(ValueError, match=r"the network's output has shape .* the actions of Discrete\(2\)"):
+            agents.reinforce(env, networks.mlp(sizes), distribution=distribution)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"env": None}, "env is None; expected an environment"),
+        ({"env": envs.CartPole}, r"env is <class .*CartPole'>; expected an environment, such as envs\.CartPole\(\)"),
+        ({"network": None}, r"network is None; expected a tuple of functions, \(init, apply\)"),
+        ({"baseline": networks.chapter_policy}, r"baseline is .*; expected a tuple of functions, \(init, apply\)"),
+        ({"distribution": None}, r"distribution is None; expected a tuple of functions, \(sample, mode, log_prob"),
+        ({"optimiser": optax.adam(0.01)}, r"(?s)optimiser is .*; expected a function such as optax\.adam \(not"),
+        ({"shaping": 0.7}, r"shaping is 0\.7; expected a function"),
+    ],
+)
+def test_what_is_no_part_of_the_algorithm_is_refused_at_construction(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        agents.reinforce(**{"env": envs.CartPole(), "network": networks.chapter_policy(), **wrong})
+
+
+def test_any_pair_of_functions_is_a_network_or_a_baseline() -> None:
+    pair = tuple(networks.chapter_policy())
+    algorithm = agents.reinforce(envs.CartPole(), pair, **SMALL, baseline=pair)
+    state, metrics = jax.jit(algorithm.step)(jax.random.key(1), algorithm.init(jax.random.key(0)))
+    assert np.isfinite(metrics["loss"]) and algorithm.act(state.params, jax.random.key(0), jnp.zeros(4)) in (0, 1)
+
+
+def test_raw_keys_are_refused() -> None:
+    with pytest.raises(TypeError, match="typed kind"):
+        agents.reinforce(envs.CartPole(), networks.chapter_policy()).init(jax.random.PRNGKey(0))
+
+
+def test_a_shaping_that_is_not_finite_is_told_and_not_trained_on() -> None:
+    """Its weights were zero, and so was the loss."""
+    for shape in (lambda t: t.reward * jnp.nan, lambda t: t.reward * jnp.inf):
+        algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape)
+        with pytest.raises(train.Diverged, match="loss ceased to be finite"):
+            train.train(algorithm, keys(2), 2)

@@ -85,7 +85,9 @@ def reinforce(
       `Algorithm`; its metrics are `mean_length` [steps], `mean_return` (unshaped, undiscounted), `loss`, `entropy` [nat].
 
     Errors:
-      ValueError: a size below 1, gamma outside [0, 1], a learning rate that is not positive.
+      ValueError: a size below 1, gamma outside [0, 1], a learning rate that is not positive and finite, a network whose
+        output does not fit the distribution and the environment's actions.
+      TypeError: what is no environment, pair of functions, distribution or maker of an optimiser.
 
     Example:
       >>> from rljax import envs, networks
@@ -99,12 +101,24 @@ def reinforce(
     checks.integer("max_steps", max_steps, 1)
     checks.integer("score_episodes", score_episodes, 1)
     checks.real("gamma", gamma, 0, 1)
-    checks.real("learning_rate", learning_rate, 0, above=True)
+    checks.real("learning_rate", learning_rate, 0, above=True, below=True)
     if entropy_bonus is not None:
-        checks.real("entropy_bonus", entropy_bonus, 0)
+        checks.real("entropy_bonus", entropy_bonus, 0, below=True)
+    checks.environment("env", env)
+    checks.functions("network", network, *Network._fields)
+    checks.functions("distribution", distribution, *Distribution._fields)
+    checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
+    if shaping is not None:
+        checks.function("shaping", shaping, "shaping.angle_penalty")
+    if baseline is not None:
+        checks.functions("baseline", baseline, *Network._fields)
+        baseline = Network(*baseline)
+    network, distribution = Network(*network), Distribution(*distribution)
+    _check_fit(env, network, distribution)
     transform = optimiser(learning_rate)
 
     def init(key: Array) -> ReinforceState:
+        checks.key(key)
         key_policy, key_baseline = jax.random.split(key)
         params = ReinforceParams(network.init(key_policy), () if baseline is None else baseline.init(key_baseline))
         return ReinforceState(params, transform.init(params))
@@ -160,3 +174,28 @@ def reinforce(
         return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
 
     return Algorithm(init, step, lambda state: state.params, act, score)
+
+
+def _check_fit(env: Environment, network: Network, distribution: Distribution) -> None:
+    """The network's output is the parameter of a distribution over the actions of `env`. Traced: nothing is computed.
+
+    Asked by way of a mask, which has one entry for each action: a third logit would be sampled, clamped and trained.
+    """
+    # All by arguments, so that JAX's cache of traces answers from the second time on: a sweep makes hundreds of algorithms.
+    key = jax.random.key(0)
+    parameters, observation = jax.eval_shape(network.init, key), jax.eval_shape(_first_observation, env, key)
+    parameter = jax.eval_shape(network.apply, parameters, observation)
+    actions = getattr(env.action_space, "n", None)  # a continuous space has no such number, and no mask
+    mask = None if actions is None else jax.ShapeDtypeStruct((int(actions),), bool)
+    try:
+        jax.eval_shape(distribution.entropy, parameter, mask)
+    except ValueError as error:
+        raise ValueError(
+            f"the network's output has shape {parameter.shape}; expected the parameter of a distribution over the actions "
+            f"of {env.action_space} ({error}). Take policies.bernoulli and one logit for two actions, or "
+            "policies.categorical and one for each."
+        ) from error
+
+
+def _first_observation(env: Environment, key: Array) -> Any:
+    return env.reset(key)[1]
