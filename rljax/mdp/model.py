@@ -45,7 +45,7 @@ class TabularMDP:
       (2, 1)
       >>> TabularMDP(jnp.array([[[0.5, 0.6]], [[0.0, 1.0]]]), jnp.array([1.0, 0.0]), gamma=0.9)
       Traceback (most recent call last):
-      ValueError: state 0, action 0: the probabilities sum to 1.1000...; expected 1. Divide the row by its sum or, if \
+      ValueError: state 0, action 0: the probabilities sum to 1.1; expected 1. Divide the row by its sum or, if \
 the action is not available there, set mask[0, 0] to False.
 
     Puterman (1994), ch. 2; Geron (2022), ch. 18, "Markov decision processes".

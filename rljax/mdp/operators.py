@@ -2,9 +2,10 @@
 
     (T v)(s) = max_a q(s, a),    q(s, a) = sum_s' P(s' | s, a) (r(s, a, s') + gamma v(s'))
 
-Values v [S] are 0 in terminal states; action values q are [S, A], and -inf where an action is not available (in what people
-read; inside, masks do that work). Every operator is a function of `(mdp, values)`, for `jit`, `vmap` and `grad`. For loops
-there are `sweep` and its parts, whose action values are [A, S]; reduce rewards on arrival to `expected_reward` before one.
+Values v [S] are 0 in terminal states, whatever is given there; action values q are [S, A], and -inf where an action is
+not available (in what people read; inside, masks do that work). Every operator is a function of `(mdp, values)`, for `jit`,
+`vmap` and `grad`. For loops there are `sweep` and its parts, whose action values are [A, S]; reduce rewards on arrival to
+`expected_reward` before one.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def q_values(mdp: TabularMDP, v: ArrayLike) -> Array:
 
     Args:
       mdp: the problem.
-      v: [S], 0 in terminal states.
+      v: [S]; what stands at terminal states is never looked at.
 
     Returns:
       [S, A]; -inf where an action is not available, 0 in terminal states. Gradient reaches v, rewards, transitions, gamma.
@@ -240,7 +241,7 @@ def soft_bellman(mdp: TabularMDP, v: ArrayLike, temperature: ArrayLike) -> Array
 def _values(mdp: TabularMDP, v: ArrayLike) -> Array:
     v = jnp.asarray(v, mdp.dtype)
     checks.same_shape(v=v, states=mdp.terminal)
-    return v
+    return jnp.where(mdp.terminal, 0.0, v)
 
 
 def _under(policy: Array, q: Array) -> Array:

@@ -111,7 +111,7 @@ def policy(given: TabularMDP, policy: Any) -> None:
     if wrong.any():
         at, action = np.argwhere(wrong)[0]
         raise ValueError(
-            f"state {at}, action {action}: the policy's probability is {chosen[at, action]}; expected at least 0, and 0 "
+            f"state {at}, action {action}: the policy's probability is {chosen[at, action]!s}; expected at least 0, and 0 "
             "where the action is not available."
         )
     total = chosen.sum(axis=1, dtype=np.float64)
@@ -119,7 +119,7 @@ def policy(given: TabularMDP, policy: Any) -> None:
     if wrong.any():
         at = int(np.argmax(wrong))
         raise ValueError(
-            f"state {at}: the policy's probabilities sum to {total[at]:.10g}; expected 1. Divide by the sum."
+            f"state {at}: the policy's probabilities sum to {chosen.dtype.type(total[at])!s}; expected 1. Divide by the sum."
         )
 
 
@@ -148,7 +148,7 @@ def _rewards(reward: np.ndarray) -> None:
         index = np.argwhere(wrong)[0]
         names = ", ".join(f"{name} {i}" for name, i in zip(("state", "action", "successor"), index, strict=False))
         raise ValueError(
-            f"{names}: the reward is {reward[tuple(index)]}; expected a finite number. "
+            f"{names}: the reward is {reward[tuple(index)]!s}; expected a finite number. "
             "An action that must not be taken is masked (mask[s, a] = False, with any finite reward), not punished so."
         )
 
@@ -158,11 +158,11 @@ def _initial(initial: np.ndarray, terminal: np.ndarray) -> None:
     if wrong.any():
         s = np.argmax(wrong)
         raise ValueError(
-            f"state {s}: initial is {initial[s]}; expected a probability. Make them at least 0, with sum 1."
+            f"state {s}: initial is {initial[s]!s}; expected a probability. Make them at least 0, with sum 1."
         )
     total = initial.sum(dtype=np.float64)
     if not abs(total - 1.0) <= _TOLERANCE[str(initial.dtype)]:
-        raise ValueError(f"initial sums to {total:.10g}; expected 1. Divide it by its sum.")
+        raise ValueError(f"initial sums to {initial.dtype.type(total)!s}; expected 1. Divide it by its sum.")
 
 
 def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> None:
@@ -174,7 +174,7 @@ def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> None:
         wrong = ~((probability >= 0) & (probability < np.inf))
         s, a, b = (np.argwhere(wrong.T) if sparse else np.argwhere(wrong))[0]
         raise ValueError(
-            f"state {s}, action {a}, {place} {b}: the probability is {probability[at(s, a, b)]}; expected at least 0 and "
+            f"state {s}, action {a}, {place} {b}: the probability is {probability[at(s, a, b)]!s}; expected at least 0 and "
             f"finite. If the action is not available, set mask[{s}, {a}] to False and its row to 0."
         )
     total = probability.sum(axis=0, dtype=np.float64).T if sparse else probability.sum(axis=2, dtype=np.float64)
@@ -182,14 +182,16 @@ def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> None:
     wrong = ~(np.abs(total - 1.0) <= tolerance) & live
     if wrong.any():
         s, a = np.argwhere(wrong)[0]
-        raise ValueError(_sum(s, a, total[s, a]) + ("" if sparse else _other_axis(probability, tolerance)))
+        raise ValueError(
+            _sum(s, a, probability.dtype.type(total[s, a])) + ("" if sparse else _other_axis(probability, tolerance))
+        )
     if isinstance(transitions, Sparse):
         _successors(np.asarray(transitions.successor), probability)
 
 
-def _sum(s: Any, a: Any, total: float) -> str:
+def _sum(s: Any, a: Any, total: np.floating) -> str:
     return (
-        f"state {s}, action {a}: the probabilities sum to {total:.10g}; expected 1. Divide the row by its sum or, if the "
+        f"state {s}, action {a}: the probabilities sum to {total!s}; expected 1. Divide the row by its sum or, if the "
         f"action is not available there, set mask[{s}, {a}] to False."
     )
 
@@ -238,7 +240,7 @@ def _generated(transitions: Generated, live: np.ndarray) -> None:
     s, a = np.argwhere(wrong)[0]
     successor, probability, reward = (np.asarray(x) for x in transitions.successors(jnp.int32(s), jnp.int32(a)))
     if sound[s, a]:
-        raise ValueError(_sum(s, a, probability.sum(dtype=np.float64)))
+        raise ValueError(_sum(s, a, probability.sum()))
     raise ValueError(
         f"state {s}, action {a}: the function returns successors {successor.tolist()}, probabilities "
         f"{probability.tolist()}, rewards {reward.tolist()}; expected successors in 0 ... {transitions.num_states - 1}, "
