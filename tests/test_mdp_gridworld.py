@@ -122,7 +122,7 @@ RULES = {"step_reward": -0.5, "rewards": {"G": 2.0, "c": 0.25, "P": -3.0}, "term
 
 def random_grid(seed):
     rng = np.random.default_rng(seed)
-    shape = (1, 7) if seed == 0 else (7, 1) if seed == 1 else (6, 7)
+    shape = ((1, 7), (7, 1), (12, 14), (12, 14))[seed]
     grid = rng.choice(list("#####...FSGHcP "), shape)
     grid[tuple(rng.integers(shape))] = "."
     return list(map("".join, grid))
@@ -131,7 +131,7 @@ def random_grid(seed):
 @in_both_precisions
 @pytest.mark.parametrize("slip", [0.0, 0.3, 1.0])
 def test_every_cell_moves_as_defined(slip):
-    for seed in range(8):
+    for seed in range(4):
         lines = random_grid(seed)
         p, r = tables(gridworld(lines, slip=slip, gamma=0.9, **RULES)[0])
         expected = oracle(lines, slip, **RULES)
@@ -140,7 +140,7 @@ def test_every_cell_moves_as_defined(slip):
 
 
 def test_successors_are_named_once_and_the_reward_is_that_of_the_successor():
-    for seed in range(8):
+    for seed in range(4):
         mdp, layout = gridworld(random_grid(seed), slip=0.3, gamma=0.9, **RULES)
         pays = (
             np.array([{"G": 2.0, "c": 0.25, "P": -3.0}.get(layout.symbols[tuple(c)], 0.0) for c in layout.cell]) - 0.5
