@@ -1,6 +1,7 @@
 """Markov decision processes in tables: the model, Bellman's operators, planners with proven error bounds, problems, chains."""
 
 from rljax.mdp import chain as chain
+from rljax.mdp import gridworld as gridworld
 from rljax.mdp import planners as planners
 from rljax.mdp import problems as problems
 from rljax.mdp.convert import from_nested as from_nested
