@@ -71,7 +71,7 @@ def numbers(given: TabularMDP) -> None:
         )
     live = mask & ~terminal[:, None]  # [S, A]: where something happens; elsewhere a row need not sum to one
     if given.reward is not None:
-        _rewards(np.asarray(given.reward))
+        _rewards(np.asarray(given.reward), "successor" if isinstance(given.transitions, Dense) else "place")
     _initial(np.asarray(given.initial), terminal)
     if isinstance(given.transitions, Generated):
         _generated(given.transitions, live)
@@ -142,11 +142,11 @@ def _transpose(name: str, shape: tuple[int, ...], expected: list[tuple[int, ...]
     return ""
 
 
-def _rewards(reward: np.ndarray) -> None:
+def _rewards(reward: np.ndarray, last: str) -> None:
     wrong = ~np.isfinite(reward)
     if wrong.any():
         index = np.argwhere(wrong)[0]
-        names = ", ".join(f"{name} {i}" for name, i in zip(("state", "action", "successor"), index, strict=False))
+        names = ", ".join(f"{name} {i}" for name, i in zip(("state", "action", last), index, strict=False))
         raise ValueError(
             f"{names}: the reward is {reward[tuple(index)]!s}; expected a finite number. "
             "An action that must not be taken is masked (mask[s, a] = False, with any finite reward), not punished so."
