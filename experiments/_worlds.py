@@ -8,17 +8,13 @@ import numpy as np
 from rljax import mdp
 
 MAZE = """
-#############
-#S..#.......#
-#.#.#.#####.#
-#.#...#...#.#
-#.#####.#.#.#
-#.......#.#.#
-#.#######.#.#
-#.#.....#...#
-#.#.###.###.#
-#...#.....#G#
-#############
+###########
+#S..#.....#
+#.#.#.###.#
+#.#...#...#
+#.###.#.#.#
+#.....#.#G#
+###########
 """
 MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
 
@@ -31,8 +27,11 @@ def starting_in(model: mdp.TabularMDP, state: int) -> mdp.TabularMDP:
     )
 
 
-def maze(text: str = MAZE, gamma: float = 0.98) -> tuple[mdp.TabularMDP, np.ndarray]:
-    """A maze from S to G, where a reward of 1 ends the episode; who walks into a wall stays. Also the cells [S, 2]."""
+def maze(text: str = MAZE, gamma: float = 0.98, slip: float = 0.1) -> tuple[mdp.TabularMDP, np.ndarray]:
+    """A maze from S to G, where a reward of 1 ends the episode; also its cells [S, 2].
+
+    With probability `slip` one goes in any direction instead of that wanted; who walks into a wall stays.
+    """
     grid = np.array([list(line) for line in text.split()])
     cells = np.argwhere(grid != "#")
     number = {tuple(cell): s for s, cell in enumerate(cells)}
@@ -40,6 +39,7 @@ def maze(text: str = MAZE, gamma: float = 0.98) -> tuple[mdp.TabularMDP, np.ndar
     for s, cell in enumerate(cells):
         for a, move in enumerate(MOVES):
             p[s, a, number.get(tuple(cell + move), s)] = 1.0
+    p = (1 - slip) * p + slip * p.mean(axis=1, keepdims=True)
     mark = grid[tuple(cells.T)]
     goal = mark == "G"
     reward = np.broadcast_to(goal.astype(float), p.shape)

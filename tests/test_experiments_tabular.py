@@ -117,6 +117,32 @@ def test_td_learning_finds_the_books_valleys(tmp_path):
     assert all(abs(row["mean"] - row["exact"]) < 2.5 for row in summary["values"])
 
 
+def exploration_files(*worlds):
+    return {"curves.csv"} | {f"{what}_{w}.png" for w in worlds for what in ("regret", "coverage", "reward", "visits")}
+
+
+def test_exploration_quick(tmp_path):
+    command_line.run(["exploration", "--quick", "--out", "one"])
+    summary = results(tmp_path / "one", exploration_files("river", "maze"))
+    assert len(summary) == 6
+    for row in summary.values():
+        assert 0 <= row["regret_last"] <= 1 and 0 < row["coverage_last"] <= 1
+    rows = rows_of(tmp_path / "one" / "curves.csv")
+    assert len(rows) == 6 * 100 and {row["step"] for row in rows} == {str(10 * n) for n in range(1, 101)}
+
+
+def test_exploration_by_counts_crosses_the_river_where_the_others_do_not(tmp_path):
+    command_line.run(["exploration", "--seeds", "20", "--steps", "10000", "--worlds", "river", "--out", "river"])
+    uniform, greedy, counts = results(tmp_path / "river", exploration_files("river")).values()
+    assert counts["regret_last"] < 0.1 < 0.5 < min(uniform["regret_last"], greedy["regret_last"])
+    assert counts["mean_reward"] > 5 * max(uniform["mean_reward"], greedy["mean_reward"])
+
+
+def test_exploration_for_one_step_of_one_seed(tmp_path):
+    command_line.run(["exploration", "--seeds", "1", "--steps", "1", "--out", "one"])
+    results(tmp_path / "one", exploration_files("river", "maze"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -125,6 +151,13 @@ def test_td_learning_finds_the_books_valleys(tmp_path):
         ("q_learning --gamma 1", "gamma is 1"),
         ("q_learning --initial-step-size -1", "initial is -1"),
         ("q_learning --decay nan", "decay is nan"),
+        ("exploration --seeds 0", "seeds is 0"),
+        ("exploration --steps 0", "steps is 0"),
+        ("exploration --step-size 0", "step_size is 0"),
+        ("exploration --epsilon-last 2", "epsilon_last is 2"),
+        ("exploration --kappa -1", "kappa is -1"),
+        ("exploration --river-states 2", "river_states is 2"),
+        ("exploration --worlds", "the number of worlds is 0"),
         ("td_learning --walks 0", "walks is 0"),
         ("td_learning --seeds 0", "seeds is 0"),
         ("td_learning --episodes 0", "episodes is 0"),

@@ -119,18 +119,22 @@ def compared(
     ylabel: str,
     percent: bool = False,
 ) -> None:
-    """One line per learner: its mean over seeds [T, B] at `steps` [T], in a band from the 5th to the 95th percentile."""
+    """One line per learner: its mean over seeds [T, B] at `steps` [T], in a band of 95 % confidence for that mean."""
     with plots.figure(path, title=title, xlabel="steps in the world", ylabel=ylabel) as axis:
         scale = 100.0 if percent else 1.0
+        seeds = next(iter(curves.values())).shape[1]
         for colour, (name, values) in zip(plots.COLOURS, curves.items(), strict=False):
-            low, high = scale * np.quantile(values, [0.05, 0.95], axis=1)
-            axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(steps, scale * values.mean(axis=1), color=colour, linewidth=2, label=name)
+            mean = scale * values.mean(axis=1)
+            if seeds > 1:
+                error = 1.96 * scale * values.std(axis=1, ddof=1) / seeds**0.5
+                axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(steps, mean, color=colour, linewidth=2, label=name)
         axis.set_xlim(0, steps[-1])
         axis.set_ylim(0, 104 if percent else None)
-        seeds = next(iter(curves.values())).shape[1]
-        note = f"line: mean of {seeds} seeds; band: 5th to 95th percentile" if seeds > 1 else "one seed"
-        axis.legend(frameon=False, fontsize=9, title=note, title_fontsize=8, alignment="left")
+        note = f"line: mean of {seeds} seeds; band: its 95 % confidence interval" if seeds > 1 else "one seed"
+        axis.figure.legend(
+            frameon=False, fontsize=9, title=note, title_fontsize=8, ncols=len(curves), loc="outside lower center"
+        )
 
 
 def step_sizes(
@@ -183,6 +187,7 @@ def visited_cells(
       title, label: of the figure and of the colours, with units.
     """
     from matplotlib.colors import LogNorm
+    from matplotlib.patches import Rectangle
 
     highest = max(np.nanmax(visits) for visits in counts.values())
     lowest = min(np.nanmin(visits) for visits in counts.values())
@@ -191,8 +196,11 @@ def visited_cells(
     with panels(path, 1, len(counts), title=title, size=size) as axes:
         for axis, (name, visits) in zip(axes.flat, counts.items(), strict=True):
             picture = axis.imshow(np.ma.masked_invalid(visits), cmap="viridis", norm=LogNorm(max(lowest, 0.1), highest))
-            axis.set_facecolor("0.85")
+            axis.set_facecolor("0.3")
+            axis.spines[:].set_visible(False)
             for letter, (row, column) in marks.items():
+                if np.isnan(visits[row, column]):  # an end: nothing is done there
+                    axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color="white"))
                 box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
                 axis.text(column, row, letter, ha="center", va="center", fontsize=9, fontweight="bold", bbox=box)
             if axis is axes[0, -1]:
