@@ -34,7 +34,7 @@ class Member(NamedTuple):
     hits: Array  # [] int32, scores in a row that reached the target
     stale: Array  # [] int32, scores since the best
     stopped: Array  # [] bool, frozen
-    fault: Array  # [] int32, 0 or 1 + the index of the first quantity that was not finite
+    fault: Array  # [] int32, 0 or 1 + the index in `Result.names` of the first quantity that was not finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,7 @@ class Diverged(ArithmeticError):
 
 def begin(algorithm: Algorithm, key: Array) -> Member:
     """A member before its first step."""
+    checks.key(key)
     state = algorithm.init(jax.random.fold_in(key, 0))
     zero = jnp.int32(0)
     score = jnp.asarray(-jnp.inf, jnp.result_type(float))
@@ -112,6 +113,11 @@ def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tup
     def step(carry: tuple[Any, Array, Any, Array], _: None) -> tuple[tuple[Any, Array, Any, Array], dict[str, Array]]:
         state, t, last, fault = carry
         state, metrics = algorithm.step(jax.random.fold_in(key_step, t), state)
+        for name, value in metrics.items():
+            if jnp.ndim(value):
+                raise ValueError(
+                    f"the metric {name!r} has shape {jnp.shape(value)}; expected (). Reduce it in the step."
+                )
         params = algorithm.parameters(state)
         bad = jnp.stack([~_finite(value) for value in (*(metrics[name] for name in sorted(metrics)), params)])
         fault = jnp.where((fault == 0) & bad.any(), 1 + jnp.argmax(bad).astype(jnp.int32), fault)
@@ -124,19 +130,22 @@ def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tup
     score = jnp.asarray(jnp.nan, member.best_score.dtype)
     if plan.score:
         score = algorithm.score(jax.random.fold_in(key_score, steps), params).astype(score.dtype)
+        fault = jnp.where((fault == 0) & jnp.isnan(score), len(metrics) + 2, fault)  # it would neither stop nor be kept
         better = score > member.best_score
         hits = jnp.where(score >= plan.target, member.hits + 1, 0)
         stale = jnp.where(better, 0, member.stale + 1)
         after = after._replace(
             best=_select(better, params, member.best),
             best_score=jnp.where(better, score, member.best_score),
+            fault=fault,
             hits=hits,
             stale=stale,
-            stopped=after.stopped | (hits >= plan.patience) | (stale >= plan.give_up),
+            stopped=(fault > 0) | (hits >= plan.patience) | (stale >= plan.give_up),
         )
-    going = ~member.stopped
-    nan = jnp.nan
-    metrics = {name: jnp.where(going, value, nan) for name, value in metrics.items()}
+    going, nan = ~member.stopped, jnp.nan
+    # Until the round is over a fault is not acted on: what follows it is no result.
+    shown = going & (jnp.arange(plan.eval_every) <= steps - member.steps)
+    metrics = {name: jnp.where(shown, value, nan) for name, value in metrics.items()}
     return _select(going, after, member), metrics, jnp.where(going, score, nan)
 
 
@@ -157,7 +166,8 @@ def train(
     """Run `num_steps` steps of one algorithm under each of B keys.
 
     Args:
-      algorithm: an `Algorithm`, or a maker called with each member's `settings` as keyword arguments.
+      algorithm: an `Algorithm`, or a maker called with each member's `settings` as keyword arguments: first with their
+        values, once for each different row, so that its own checks see them, then traced.
       keys: [B] typed keys, one for each member.
       num_steps: of each member that does not stop before.
       settings: name -> [B] values for the maker, traced: a sweep over learning rates compiles once.
@@ -173,7 +183,7 @@ def train(
       `Result`.
 
     Errors:
-      ValueError, TypeError: before anything is compiled.
+      ValueError, TypeError: before anything is compiled, what the maker itself refuses among them.
       Diverged: after the chunk in which a member's metrics or parameters ceased to be finite; carries the result.
 
     Example:
@@ -183,47 +193,76 @@ def train(
       >>> result.metrics["mean_length"].shape
       (4, 2)
     """
-    if getattr(keys, "ndim", 1) != 1:
-        checks.key(keys, keys.shape)
-        raise ValueError(f"keys has shape {keys.shape}; expected keys of shape (B,): jax.random.split(key, B).")
-    checks.key(keys, jnp.shape(keys))
+    checks.key(keys, getattr(keys, "shape", ()))
+    if keys.ndim != 1 or not keys.size:
+        raise ValueError(
+            f"keys has shape {keys.shape}; expected keys of shape (B,), at least one: jax.random.split(key, B)."
+        )
     checks.integer("num_steps", num_steps, 1)
     checks.integer("chunk", chunk, 1)
-    checks.integer("patience", patience, 1)
+    plan = _plan(num_steps, eval_every, target, patience, give_up, score)
+    make, arrays = _maker(algorithm, settings or {}, len(keys))
+    return _run(make, keys, arrays, plan, num_steps // plan.eval_every, chunk, on_chunk)
+
+
+def _plan(
+    num_steps: int, eval_every: int | None, target: float | None, patience: int, give_up: int | None, score: bool | None
+) -> Plan:
+    """The options as a plan, or what is wrong with them."""
     if eval_every is None:
         eval_every = max(n for n in range(1, min(10, num_steps) + 1) if num_steps % n == 0)
-    checks.integer("eval_every", eval_every, 1)
+    give_up = Plan.give_up if give_up is None else give_up
+    for name, value in (("eval_every", eval_every), ("patience", patience), ("give_up", give_up)):
+        checks.integer(name, value, 1)
     if num_steps % eval_every:
         raise ValueError(
             f"num_steps is {num_steps} and eval_every {eval_every}; expected whole rounds. "
             f"Take {num_steps // eval_every * eval_every or eval_every} steps, or another eval_every."
         )
-    if give_up is not None:
-        checks.integer("give_up", give_up, 1)
-    wanted = target is not None or give_up is not None
-    if score is False and wanted:
-        raise ValueError("target and give_up need scores, and score is False. Leave score out.")
-    plan = Plan(
-        eval_every=eval_every,
-        score=wanted if score is None else score,
-        target=np.inf if target is None else target,
-        patience=patience,
-        give_up=Plan.give_up if give_up is None else give_up,
-    )
-    settings = dict(settings or {})
-    for name, value in settings.items():
-        if np.shape(value)[:1] != keys.shape:
-            raise ValueError(
-                f"settings[{name!r}] has shape {np.shape(value)}; expected [{len(keys)}], one for each key."
+    if target is not None:
+        checks.real("target", target, above=True, below=True)
+    elif patience > 1:
+        raise ValueError(f"patience is {patience}; expected a target beside it. Give target, or leave patience out.")
+    wanted = target is not None or give_up < Plan.give_up
+    score = wanted if score is None else score
+    checks.boolean(score=score)
+    if wanted and not score:
+        raise ValueError(f"target and give_up need scores, and score is {score}. Leave score out.")
+    target = Plan.target if target is None else target
+    return Plan(eval_every=eval_every, score=bool(score), target=target, patience=patience, give_up=give_up)
+
+
+def _maker(
+    algorithm: Algorithm | Callable[..., Algorithm], settings: Mapping[str, Any], num_members: int
+) -> tuple[Callable[..., Algorithm], dict[str, Array]]:
+    """A maker, tried with every different row of the settings, and the settings as arrays [B]."""
+    if isinstance(algorithm, Algorithm):
+        if settings:  # or every member would be the same
+            raise TypeError(
+                f"settings are given for {', '.join(settings)}, and an Algorithm, which is made already; expected its "
+                f"maker: lambda {', '.join(settings)}: agents.reinforce(...)."
             )
-    make = (lambda **_: algorithm) if isinstance(algorithm, Algorithm) else algorithm
-    return _run(make, keys, settings, plan, num_steps // eval_every, chunk, on_chunk)
+        return lambda: algorithm, {}
+    checks.function("algorithm", algorithm, "lambda learning_rate: agents.reinforce(...), or an Algorithm")
+    for name, value in settings.items():
+        checks.real(f"settings[{name!r}]", np.asarray(value), batch=True)
+        if np.shape(value)[:1] != (num_members,):
+            raise ValueError(
+                f"settings[{name!r}] has shape {np.shape(value)}; expected [{num_members}], one for each key."
+            )
+    arrays = {name: jnp.asarray(value) for name, value in settings.items()}
+    rows = zip(*map(np.asarray, arrays.values()), strict=True) if arrays else [()]
+    for row in {tuple(value.tobytes() for value in row): row for row in rows}.values():
+        made = algorithm(**dict(zip(arrays, row, strict=True)))
+        if not isinstance(made, Algorithm):
+            raise TypeError(f"the maker returned {made!r}; expected an Algorithm.")
+    return algorithm, arrays
 
 
 def _run(
     make: Callable[..., Algorithm],
     keys: Array,
-    settings: dict[str, Any],
+    settings: dict[str, Array],
     plan: Plan,
     num_rounds: int,
     chunk: int,
@@ -250,7 +289,6 @@ def _run(
         i, members, rows = lax.while_loop(going, body, (jnp.int32(0), members, rows))
         return members, rows, i
 
-    settings = jax.tree.map(jnp.asarray, settings)
     members = jax.jit(jax.vmap(lambda setting, key: begin(make(**setting), key)))(settings, keys)
     compiled = jax.jit(program, donate_argnums=2).lower(settings, keys, members, jnp.int32(0)).compile()
     compile_seconds = time.perf_counter() - began
@@ -278,7 +316,7 @@ def _run(
         compile_seconds=compile_seconds,
         run_seconds=time.perf_counter() - began,
         plan=plan,
-        names=(*sorted(chunks[0][0]), "parameters"),
+        names=(*sorted(chunks[0][0]), "parameters", "score"),
     )
     if bool((members.fault > 0).any()):
         raise Diverged(_diagnosis(result), result)
@@ -288,7 +326,8 @@ def _run(
 def _diagnosis(result: Result) -> str:
     fault = np.asarray(result.members.fault)
     first = int(np.flatnonzero(fault)[np.argmin(np.asarray(result.members.steps)[fault > 0])])
-    step, name = int(result.members.steps[first]), result.names[fault[first] - 1]
+    name = result.names[fault[first] - 1]
+    step = int(result.members.steps[first]) + (name != "score")  # counted from 1; a score comes after its step
     return (
         f"{name} ceased to be finite in step {step} of member {first} ({int((fault > 0).sum())} of {fault.size} members "
         "failed). The parameters kept are the last finite ones. A smaller learning rate is the usual cure."
@@ -296,7 +335,7 @@ def _diagnosis(result: Result) -> str:
 
 
 def _finite(tree: Any) -> Array:
-    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+    return jnp.stack([jnp.bool_(True), *(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))]).all()
 
 
 def _select(condition: Array, yes: Any, no: Any) -> Any:

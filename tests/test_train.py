@@ -116,7 +116,7 @@ def test_scores_have_their_own_key_stream() -> None:
 
 def test_not_finite_stops_the_run_names_step_and_quantity_and_keeps_the_last_finite_parameters() -> None:
     make = lambda poison: walk(1.0, poison)
-    with pytest.raises(train.Diverged, match=r"x_now ceased to be finite in step 13 of member 1 \(1 of 2") as caught:
+    with pytest.raises(train.Diverged, match=r"x_now ceased to be finite in step 14 of member 1 \(1 of 2") as caught:
         train.train(make, keys(2), 100, settings={"poison": np.int32([-1, 13])}, eval_every=10, chunk=1)
     result = caught.value.result
     assert len(result.metrics["x_now"]) == 20, "the run stops at the chunk where it appears"
@@ -135,7 +135,8 @@ def test_a_sweep_over_learning_rate_and_gamma_compiles_once() -> None:
     traces = []
 
     def make(learning_rate: Any, gamma: Any) -> Algorithm:
-        traces.append(learning_rate)
+        if isinstance(learning_rate, jax.core.Tracer):
+            traces.append(learning_rate)
         return small_reinforce(learning_rate=learning_rate, gamma=gamma)
 
     settings = {"learning_rate": np.float32([0.001, 0.01, 0.1, 0.01]), "gamma": np.float32([0.9, 0.9, 0.99, 0.0])}
@@ -179,6 +180,15 @@ def test_progress_is_shown_after_every_chunk() -> None:
         ({"target": 1.0, "score": False}, "need scores"),
         ({"settings": {"drift": np.zeros(3)}}, r"settings\['drift'\] has shape \(3,\)"),
         ({"keys": jax.random.key(0)}, r"keys of shape \(B,\)"),
+        ({"keys": keys(2)[:0]}, r"keys of shape \(B,\), at least one"),
+        ({"settings": {"drift": [1.0, np.nan]}}, r"settings\['drift'\]\[1\] is nan"),
+        ({"target": float("nan")}, r"target is nan; expected a number in \(-inf, inf\)"),
+        ({"target": float("inf")}, "target is inf"),
+        ({"patience": 3}, "patience is 3; expected a target beside it"),
+        ({"target": 1.0, "patience": 2**40}, r"patience is .* below 2\*\*31"),
+        ({"give_up": 2**40}, r"give_up is .* below 2\*\*31"),
+        ({"num_steps": 2**40}, r"num_steps is .* below 2\*\*31"),
+        ({"target": 1.0, "score": np.False_}, "need scores"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(wrong: dict[str, Any], message: str) -> None:
@@ -189,6 +199,96 @@ def test_bad_input_is_refused_before_any_work(wrong: dict[str, Any], message: st
         train.train(never, **{"keys": keys(2), "num_steps": 10, **wrong})
 
 
-def test_raw_keys_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"keys": jax.random.PRNGKey(0)}, "typed kind"),
+        ({"keys": [jax.random.key(0), jax.random.key(1)]}, "typed kind"),
+        ({"settings": {"drift": ["1", "2"]}}, r"settings\['drift'\] is array.*; expected a number"),
+        ({"target": "195"}, "target is '195'; expected a number"),
+        ({"target": np.ones(2)}, r"target is array.*; expected a number"),
+        ({"score": 0}, "score has type int32; expected bool"),
+        ({"algorithm": None}, "algorithm is None; expected a function such as .*, or an Algorithm"),
+        ({"algorithm": lambda: None}, "the maker returned None; expected an Algorithm"),
+        (
+            {"algorithm": walk(), "settings": {"drift": [1, 2]}},
+            r"drift, and an Algorithm, which is made .* lambda drift:",
+        ),
+    ],
+)
+def test_what_is_of_another_kind_is_refused_before_any_work(wrong: dict[str, Any], message: str) -> None:
+    def never(**_: Any) -> Algorithm:
+        raise AssertionError("work was begun")
+
+    with pytest.raises(TypeError, match=message):
+        train.train(**{"algorithm": never, "keys": keys(2), "num_steps": 10, **wrong})
+
+
+def test_raw_keys_begin_nothing() -> None:
     with pytest.raises(TypeError, match="typed kind"):
-        train.train(walk(), jax.random.PRNGKey(0), 10)
+        train.begin(walk(), jax.random.PRNGKey(0))
+
+
+def test_settings_are_taken_as_lists_and_checked_by_the_maker_once_for_each_different_row() -> None:
+    made = []
+
+    def make(drift: Any) -> Algorithm:
+        if isinstance(drift, jax.core.Tracer):
+            return walk(drift)
+        made.append(float(drift))
+        if drift < 0:
+            raise ValueError(f"drift is {drift}")
+        return walk(drift)
+
+    result = train.train(make, keys(4), 2, settings={"drift": [1.0, 2.0, 1.0, 3.0]})
+    assert made == [1, 2, 3]
+    np.testing.assert_allclose(np.diff(result.metrics["x_now"], axis=0)[0], [1, 2, 1, 3], atol=0.01)
+    with pytest.raises(ValueError, match=r"drift is -1\.0"):
+        train.train(make, keys(2), 2, settings={"drift": [1.0, -1.0]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"gamma": [0.95, 1.5]}, r"gamma is 1\.5; expected a number in \[0, 1\]"),
+        ({"learning_rate": [0.01, 0.0]}, r"learning_rate is 0; expected a number in \(0, inf\)"),
+    ],
+)
+def test_what_the_maker_refuses_is_refused_in_a_sweep_too(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        train.train(small_reinforce, keys(2), 2, settings=settings)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        train.train(small_reinforce, keys(2), 2, settings={"learnig_rate": [0.1, 0.2]})
+
+
+def test_a_score_that_is_no_number_is_a_fault() -> None:
+    """It reaches no target and is never the best: the run would go on to its end and keep the first parameters."""
+    algorithm = walk()._replace(score=lambda key, x: jnp.where(x > 5, jnp.nan, x))
+    with pytest.raises(train.Diverged, match=r"score ceased to be finite in step 6 of member \d \(2 of 2") as caught:
+        train.train(algorithm, keys(2), 40, eval_every=2, score=True, chunk=1)
+    np.testing.assert_array_equal(caught.value.result.parameters, caught.value.result.scores[-2])
+
+
+def test_what_follows_a_fault_in_its_round_is_no_result() -> None:
+    with pytest.raises(train.Diverged) as caught:
+        train.train(walk(1.0, 3)._replace(score=lambda key, x: x), keys(2), 10, eval_every=10)
+    result = caught.value.result
+    assert np.asarray(result.members.steps).tolist() == [3, 3]
+    assert np.isfinite(result.metrics["always"][:4]).all() and np.isnan(result.metrics["always"][4:]).all()
+
+
+def test_nothing_to_learn_is_finite() -> None:
+    """A planner or a probe may have no parameters."""
+    result = train.train(
+        walk()._replace(parameters=lambda state: (), score=lambda key, params: jnp.zeros(())), keys(2), 4
+    )
+    assert result.parameters == () and np.asarray(result.members.steps).tolist() == [4, 4]
+
+
+def test_a_metric_that_is_no_scalar_is_refused() -> None:
+    def step(key: jax.Array, state: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        del key
+        return state, {"three": jnp.zeros(3)}
+
+    with pytest.raises(ValueError, match=r"the metric 'three' has shape \(3,\); expected \(\)"):
+        train.train(walk()._replace(step=step), keys(2), 4)
