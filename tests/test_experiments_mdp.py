@@ -183,3 +183,13 @@ def test_a_maze_is_drawn(tmp_path):
             colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
         assert (colours == 38).all(axis=1).sum() > 1000  # walls
         assert (colours == (253, 231, 36)).all(axis=1).sum() > 100  # the best cell
+
+
+def test_gridworld_walks_to_the_goal():
+    files, summary = run("gridworld", "--quick", "--slip", "0", "--loops", "0")
+    assert summary["reached"]
+    # Without slip and detours: as many steps as there are on the one way, and 1 at the end of it.
+    np.testing.assert_allclose(
+        summary["value_at_start"], 0.98 ** (summary["steps_walked"] - 1), atol=2 * summary["bound"] + 1e-12
+    )
+    assert "maze.png" in files
