@@ -18,7 +18,7 @@ from jax.scipy.linalg import solve_triangular
 
 
 class Factors(NamedTuple):
-    """I - p = (I - down) diag(scale) (I - up) - out, on the states that were eliminated; no entry is negative."""
+    """I - p = (I - down) diag(scale) (I - up - out) in the rows that were eliminated; no entry is negative."""
 
     down: Array  # [S, S] strictly upper: visits that eliminating k passes on to k
     up: Array  # [S, S] strictly lower: where the chain goes from k when it leaves the states >= k
@@ -92,7 +92,7 @@ def class_laws(factors: Factors, component: Array) -> Array:
     """[S]: in every class its stationary law, built state by state; it is a law throughout, so that nothing overflows."""
 
     def add(k: Array, x: Array) -> Array:
-        more = jnp.where(factors.stop[k], 1.0, x @ factors.down[:, k])
+        more = jnp.where(factors.stop[k], 1.0, jnp.dot(x, factors.down[:, k], precision="highest"))
         x = x.at[k].set(more)
         return jnp.where((component == component[k]) & ~factors.stop[k], x / (1.0 + more), x)
 
