@@ -46,7 +46,7 @@ def evaluate(mdp: TabularMDP, policy: Array) -> Array:
     Example:
       >>> from rljax.mdp import problems
       >>> mdp = problems.puterman_two_state(gamma=0.95)
-      >>> [round(float(x), 3) for x in evaluate(mdp, jnp.array([1, 0]))]
+      >>> [round(float(x), 3) for x in evaluate(mdp, jnp.array([0, 0]))]
       [-8.571, -20.0]
 
     Sutton & Barto (2018), eq. 4.4; Puterman (1994), thm. 6.1.1.
