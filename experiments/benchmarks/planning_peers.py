@@ -61,7 +61,10 @@ def mdpsolver(problem: str, seed: int, method: str) -> Prepared:
         tranMatProbs=lists(made.probability),
         tranMatColumns=lists(successor),
     )
-    return Prepared(lambda: model.solve(algorithm=method, tolerance=1e-6), 1)
+    # It would start from what it found the last time.
+    states = len(made.reward)
+    start = {"initPolicy": [0] * states, "initValueVector": [0.0] * states}
+    return Prepared(lambda: model.solve(algorithm=method, tolerance=1e-6, **start), 1)
 
 
 def pymdptoolbox(problem: str, seed: int) -> Prepared:

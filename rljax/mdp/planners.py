@@ -34,8 +34,9 @@ def plan(
     | problem              | picked                       | since                                                |
     |----------------------|------------------------------|------------------------------------------------------|
     | at most 32 states    | value iteration              | a backup costs next to nothing, also for a thousand  |
+    | up to 256, `Dense`   | modified policy iteration    | products so small are cheaper than Krylov steps      |
     | successors generated | modified policy iteration    | it needs nothing stored but its policy's successors  |
-    | all others           | Krylov policy iteration      | never far from the best, whether mixing is fast or slow |
+    | all others           | Krylov policy iteration      | never far from the best, however slow the mixing     |
 
     Args:
       mdp: the problem.
@@ -55,9 +56,11 @@ def plan(
     """
     checks.choice("method", method, ("auto", *METHODS))
     if method == "auto":
-        generated = isinstance(mdp.transitions, Generated)
-        stored = "value_iteration" if mdp.num_states <= 32 else "krylov_policy_iteration"
-        method = "modified_policy_iteration" if generated else stored
+        modified = isinstance(mdp.transitions, Generated) or (
+            isinstance(mdp.transitions, Dense) and mdp.num_states <= 256
+        )
+        method = "modified_policy_iteration" if modified else "krylov_policy_iteration"
+        method = "value_iteration" if mdp.num_states <= 32 else method
     return solve(mdp, METHODS[method](), tolerance=tolerance, max_iterations=max_iterations, start=start)
 
 
