@@ -23,6 +23,8 @@ from jax import Array, lax
 from rljax import checks
 from rljax.structs import Algorithm
 
+_NEVER: int = np.iinfo(np.int32).max
+
 
 class Member(NamedTuple):
     """One run in the making: with its key, everything that its next step needs."""
@@ -45,7 +47,7 @@ class Plan:
     score: bool = False  # score after every round
     target: float | Array = np.inf  # a score that is good enough
     patience: int | Array = 1  # scores in a row that must reach it
-    give_up: int | Array = np.iinfo(np.int32).max  # scores without a new best after which to stop
+    give_up: int | Array = _NEVER  # scores without a new best after which to stop
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _plan(
     """The options as a plan, or what is wrong with them."""
     if eval_every is None:
         eval_every = max(n for n in range(1, min(10, num_steps) + 1) if num_steps % n == 0)
-    give_up = Plan.give_up if give_up is None else give_up
+    give_up = _NEVER if give_up is None else give_up
     for name, value in (("eval_every", eval_every), ("patience", patience), ("give_up", give_up)):
         checks.integer(name, value, 1)
     if num_steps % eval_every:
@@ -223,12 +225,12 @@ def _plan(
         checks.real("target", target, above=True, below=True)
     elif patience > 1:
         raise ValueError(f"patience is {patience}; expected a target beside it. Give target, or leave patience out.")
-    wanted = target is not None or give_up < Plan.give_up
+    wanted = target is not None or give_up < _NEVER
     score = wanted if score is None else score
     checks.boolean(score=score)
     if wanted and not score:
         raise ValueError(f"target and give_up need scores, and score is {score}. Leave score out.")
-    target = Plan.target if target is None else target
+    target = np.inf if target is None else target
     return Plan(eval_every=eval_every, score=bool(score), target=target, patience=patience, give_up=give_up)
 
 
