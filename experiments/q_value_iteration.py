@@ -31,7 +31,7 @@ def main(
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments import _chapter, _console
+    from experiments import _console
     from rljax import checks, mdp
     from rljax.mdp import evaluation, planners
     from rljax.runs import folder, mdp_plots
@@ -51,7 +51,7 @@ def main(
     @jax.vmap
     def plan(gamma: jax.Array) -> tuple[jax.Array, jax.Array]:
         """[most, S, A] the iterates, and [S, A] their fixed point, exact values of a policy proven best."""
-        model = _chapter.chapter_mdp(gamma)
+        model = mdp.problems.chapter_mdp(gamma)
 
         def backup(q: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
             q = mdp.q_bellman_optimality(model, q)

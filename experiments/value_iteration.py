@@ -50,7 +50,7 @@ def main(
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments import _chapter, _console
+    from experiments import _console
     from rljax import agents, checks, mdp, train
     from rljax.mdp import evaluation
     from rljax.mdp import planners as methods
@@ -74,7 +74,7 @@ def main(
         @jax.jit
         @jax.vmap
         def solve(gamma: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-            model = _chapter.chapter_mdp(gamma)
+            model = mdp.problems.chapter_mdp(gamma)
             policy = methods.plan(model, "policy_iteration", tolerance=1e-9).policy
             v = evaluation.evaluate(model, policy)
             return v, mdp.q_values(model, v), policy
@@ -85,7 +85,7 @@ def main(
         @jax.vmap
         def iterate(gamma: jax.Array) -> jax.Array:
             def backup(v: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-                v = mdp.bellman_optimality(_chapter.chapter_mdp(gamma), v)
+                v = mdp.bellman_optimality(mdp.problems.chapter_mdp(gamma), v)
                 return v, v
 
             return jax.lax.scan(backup, jnp.zeros(3), None, sweeps)[1]
@@ -94,7 +94,7 @@ def main(
         results: dict[str, train.Result] = {}
         for name in names:
             make = lambda gamma, v_star, name=name: agents.planner(
-                _chapter.chapter_mdp(gamma), methods.METHODS[name](), v_star=v_star
+                mdp.problems.chapter_mdp(gamma), methods.METHODS[name](), v_star=v_star
             )
             with _console.bar(name.replace("_", " "), sweeps - 1) as bar:
 
