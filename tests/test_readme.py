@@ -37,7 +37,13 @@ def test_commands_and_their_options_exist(command: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    sorted(set(re.findall(r"`((?:envs|policies|networks|returns|backups|losses|shaping|mdp|agents|train|runs)\.\w+)", README))),
+    sorted(
+        set(
+            re.findall(
+                r"`((?:envs|policies|networks|returns|backups|losses|shaping|mdp|agents|train|runs)\.\w+)", README
+            )
+        )
+    ),
 )
 def test_named_functions_exist(name: str) -> None:
     module, attribute = name.split(".")
