@@ -146,7 +146,7 @@ def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tup
         )
     going, nan = ~member.stopped, jnp.nan
     # Until the round is over a fault is not acted on: what follows it is no result.
-    shown = going & (jnp.arange(plan.eval_every) <= steps - member.steps)
+    shown = going & (jnp.arange(plan.eval_every, dtype=steps.dtype) <= steps - member.steps)
     metrics = {name: jnp.where(shown, value, nan) for name, value in metrics.items()}
     return _select(going, after, member), metrics, jnp.where(going, score, nan)
 

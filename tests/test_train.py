@@ -277,6 +277,12 @@ def test_what_follows_a_fault_in_its_round_is_no_result() -> None:
     assert np.isfinite(result.metrics["always"][:4]).all() and np.isnan(result.metrics["always"][4:]).all()
 
 
+def test_the_loop_runs_in_float64() -> None:
+    with jax.enable_x64(True):
+        result = train.train(walk()._replace(score=lambda key, x: x), keys(2), 6, eval_every=3, target=4.0)
+        assert result.scores.dtype == np.float64 and (result.members.steps == 6).all()
+
+
 def test_nothing_to_learn_is_finite() -> None:
     """A planner or a probe may have no parameters."""
     result = train.train(
