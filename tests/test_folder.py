@@ -172,6 +172,20 @@ def test_json_of_arrays_scalars_and_paths(tmp_path):
     assert path.read_text().endswith("}\n") and len(path.read_text().splitlines()) > 7
 
 
+def test_what_json_has_no_number_for_is_null(tmp_path):
+    """NaN and Infinity are Python's own words: other programs refuse the whole file."""
+    content = {
+        "nan": float("nan"),
+        "inf": np.float32(np.inf),
+        "array": jnp.array([1.0, jnp.nan]),
+        "tuple": (1, -np.inf),
+    }
+    path = folder.write_json(tmp_path / "content.json", {"inner": content})
+    refuse = pytest.fail
+    read = json.loads(path.read_text(), parse_constant=refuse)
+    assert read == {"inner": {"nan": None, "inf": None, "array": [1.0, None], "tuple": [1, None]}}
+
+
 def test_what_is_not_json_writes_nothing(tmp_path):
     path = folder.write_json(tmp_path / "content.json", {"a": 1})
     with pytest.raises(TypeError, match="cannot be written as JSON"):
@@ -246,3 +260,9 @@ def test_config_says_what_was_asked_with_what_on_what(tmp_path, monkeypatch):
     assert config["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "chex"} < set(config["versions"])
     assert config["versions"]["numpy"] == np.__version__ and config["machine"]["processors"] == os.cpu_count()
+
+
+def test_config_says_what_was_used_where_it_was_not_what_was_asked(tmp_path):
+    folder.write_config(tmp_path, "demo", {"seeds": 16, "target": None, "out": tmp_path}, {"seeds": 2, "target": 48.75})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["options"] == {"seeds": 16, "target": None} and config["used"] == {"seeds": 2, "target": 48.75}

@@ -7,6 +7,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from rljax.runs import plots
@@ -25,17 +26,37 @@ def nothing_left_open():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The axis of every figure that is drawn, kept for a look."""
-    kept, real = [], plots.figure
+    """The axes of every figure that is drawn, kept for a look."""
+    kept, reals = [], {name: getattr(plots, name) for name in ("figure", "panels")}
 
-    @contextmanager
-    def figure(*args, **options):
-        with real(*args, **options) as axis:
-            kept.append(axis)
-            yield axis
+    def watched(name):
+        @contextmanager
+        def watch(*args, **options):
+            with reals[name](*args, **options) as axes:
+                kept.append(axes)
+                yield axes
 
-    monkeypatch.setattr(plots, "figure", figure)
+        return watch
+
+    for name in reals:
+        monkeypatch.setattr(plots, name, watched(name))
     return kept
+
+
+def panels_of(drawn):
+    """Title -> axis of the learning curves, the last thing that was drawn."""
+    return {axis.get_title(loc="left"): axis for axis in drawn[-1].flat if axis.figure is not None}
+
+
+def line_of(axis):
+    """x and y of the line while at least half run, then of the dotted rest."""
+    (line,) = (line for line in axis.get_lines() if line.get_label() == axis.get_title(loc="left"))
+    (rest,) = (other for other in axis.get_lines() if other.get_color() == line.get_color() and other.is_dashed())
+    return tuple(np.asarray(data) for data in (*line.get_data(), *rest.get_data()))
+
+
+def said(axis):
+    return " ".join(text.get_text() for text in axis.figure.findobj(Text))
 
 
 def picture(path):
@@ -80,71 +101,75 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-def test_learning_curves_draw_the_interquartile_mean_and_the_band(tmp_path, drawn):
+def test_learning_curves_draw_the_interquartile_mean_and_the_bands(tmp_path, drawn):
     values = {"plain": curves(), "shaped": curves(seed=1)}
     plots.learning_curves(tmp_path / "c.png", values, title="t", xlabel="x", ylabel="y", best_possible=200.0)
     picture(tmp_path / "c.png")
-    (axis,) = drawn
-    lines = {line.get_label(): line for line in axis.get_lines()}
+    axes = panels_of(drawn)
+    assert list(axes) == list(values)
+    colours = set()
     for name, value in values.items():
-        np.testing.assert_array_equal(lines[name].get_xdata(), np.arange(1, 13))
-        np.testing.assert_allclose(lines[name].get_ydata(), interquartile_mean(value, axis=1))
-    assert any(set(np.asarray(line.get_ydata())) == {200.0} for line in axis.get_lines())
-    for band, value in zip(axis.collections, values.values(), strict=True):
-        low, high = np.quantile(value, [0.05, 0.95], axis=1)
-        corners = band.get_paths()[0].vertices
-        assert corners[:, 1].min() == pytest.approx(low.min()) and corners[:, 1].max() == pytest.approx(high.max())
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["plain", "shaped"]
-    assert "9 seeds" in axis.get_legend().get_title().get_text()
-    assert len({line.get_color() for line in lines.values()}) >= 2
+        axis, (x, y, _, _) = axes[name], line_of(axes[name])
+        np.testing.assert_array_equal(x, np.arange(1, 13))
+        np.testing.assert_allclose(y, interquartile_mean(value, axis=1))
+        assert any(set(np.asarray(line.get_ydata())) == {200.0} for line in axis.get_lines())
+        for band, outer in zip(axis.collections, (0.05, 0.25), strict=True):
+            low, high = np.quantile(value, [outer, 1 - outer], axis=1)
+            corners = band.get_paths()[0].vertices
+            assert corners[:, 1].min() == pytest.approx(low.min()) and corners[:, 1].max() == pytest.approx(high.max())
+        (other,) = set(values) - {name}
+        assert any(np.array_equal(line.get_ydata(), line_of(axes[other])[1]) for line in axis.get_lines())
+        colours |= {line.get_color() for line in axis.get_lines() if line.get_label() == name}
+    assert len(colours) == 2 and "9 seeds" in said(axes["plain"]) and "stop" not in said(axes["plain"])
+    assert axes["plain"].get_ylim() == axes["shaped"].get_ylim() and axes["plain"].get_ylim()[0] == 0
 
 
-def dots(axis):
-    """(step, value) of the marks of seeds that stopped."""
-    return sorted(
-        (float(x), float(y))
-        for line in axis.get_lines()
-        if line.get_marker() == "o"
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    )
+def ticks(axis):
+    """Steps at which seeds stopped."""
+    return sorted(float(x) for line in axis.get_lines() if line.get_marker() == "|" for x in line.get_xdata())
 
 
-def test_a_stopped_seed_counts_with_its_last_value_until_half_have_stopped(tmp_path, drawn):
+def test_a_stopped_seed_counts_with_its_last_value_and_the_line_is_dotted_once_half_have_stopped(tmp_path, drawn):
     values = np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 4.0, 6.0, 100.0], [3.0, 8.0, NAN, NAN], [5.0, NAN, NAN, NAN]])
     plots.learning_curves(tmp_path / "c.png", {"a": values}, title="t", xlabel="x", ylabel="y")
-    line = drawn[0].get_lines()[0]
-    np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
-    np.testing.assert_array_equal(line.get_ydata(), [1.0, 5.0, 7.0])  # the third row counts as 3 8 6 100
-    assert dots(drawn[0]) == [(2, 6), (2, 100), (3, 8)]
+    x, y, x_rest, y_rest = line_of(panels_of(drawn)["a"])
+    np.testing.assert_array_equal(x, [1, 2, 3])
+    np.testing.assert_array_equal(y, [1.0, 5.0, 7.0])  # the third row counts as 3 8 6 100
+    np.testing.assert_array_equal(x_rest, [3, 4])
+    np.testing.assert_array_equal(y_rest, [7.0, 7.0])  # 5 8 6 100
+    assert ticks(panels_of(drawn)["a"]) == [2, 2, 3] and "3 of 4 seeds stop early" in said(panels_of(drawn)["a"])
     picture(tmp_path / "c.png")
 
 
 def test_a_curve_ends_where_all_seeds_have_stopped(tmp_path, drawn):
+    """Rows of NaN, or no rows: the loop ends with its last member."""
     values = np.array([[1.0, 3.0], [2.0, NAN], [NAN, NAN], [NAN, NAN]])
-    plots.learning_curves(tmp_path / "c.png", {"a": values, "b": np.ones((4, 2))}, title="t", xlabel="x", ylabel="y")
-    lines = {line.get_label(): line for line in drawn[0].get_lines()}
-    np.testing.assert_array_equal(lines["a"].get_xdata(), [1, 2])
-    np.testing.assert_array_equal(lines["a"].get_ydata(), [2.0, 2.5])
-    np.testing.assert_array_equal(lines["b"].get_xdata(), [1, 2, 3, 4])
-    assert dots(drawn[0]) == [(1, 3), (2, 2)]
-    assert picture(tmp_path / "c.png").shape == (675, 1200, 3)
+    for a in (values, values[:2]):
+        plots.learning_curves(tmp_path / "c.png", {"a": a, "b": np.ones((4, 2))}, title="t", xlabel="x", ylabel="y")
+        axes = panels_of(drawn)
+        x, y, _, _ = line_of(axes["a"])
+        np.testing.assert_array_equal(x, [1, 2])
+        np.testing.assert_array_equal(y, [2.0, 2.5])
+        np.testing.assert_array_equal(line_of(axes["b"])[0], [1, 2, 3, 4])
+        assert ticks(axes["a"]) == [1, 2] and ticks(axes["b"]) == []
 
 
-def test_nobody_stopped_nothing_marked(tmp_path, drawn):
-    plots.learning_curves(tmp_path / "c.png", {"a": curves()}, title="t", xlabel="x", ylabel="y")
-    assert dots(drawn[0]) == [] and len(drawn[0].get_lines()) == 1
+def test_negative_returns_are_shown(tmp_path, drawn):
+    plots.learning_curves(tmp_path / "c.png", {"a": curves() - 500}, title="t", xlabel="x", ylabel="y")
+    assert panels_of(drawn)["a"].get_ylim()[0] < -500
 
 
 def test_one_seed_is_called_one(tmp_path, drawn):
     plots.learning_curves(tmp_path / "c.png", {"a": curves(seeds=1)}, title="t", xlabel="x", ylabel="y")
-    assert drawn[0].get_legend().get_title().get_text() == "one seed"
-    np.testing.assert_allclose(drawn[0].get_lines()[0].get_ydata(), curves(seeds=1)[:, 0])
+    assert "one seed" in said(panels_of(drawn)["a"])
+    np.testing.assert_allclose(line_of(panels_of(drawn)["a"])[1], curves(seeds=1)[:, 0])
 
 
 def test_no_curve_is_dropped(tmp_path, drawn):
-    values = {f"setting {i}": curves(seed=i) for i in range(8)}
+    values = {f"setting {i}": curves(seed=i) for i in range(7)}
     plots.learning_curves(tmp_path / "c.png", values, title="t", xlabel="x", ylabel="y")
-    assert [text.get_text() for text in drawn[0].get_legend().get_texts()] == list(values)
+    assert [name for name in panels_of(drawn) if name] == list(values)
+    picture(tmp_path / "c.png")
 
 
 def test_inputs_are_left_alone(tmp_path):

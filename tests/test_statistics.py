@@ -49,6 +49,13 @@ def test_neither_order_nor_the_outer_quarters_matter():
     assert interquartile_mean(inner) != interquartile_mean(x)
 
 
+def test_no_number_is_no_outlier():
+    """Sorted to the end it would be dropped, and a failed seed would be no failure."""
+    assert np.isnan(interquartile_mean([1, np.nan, 3, 4]))
+    found = interquartile_mean([[1, 2, 3, 4], [1, np.nan, 3, 4]], axis=1)
+    assert found[0] == 2.5 and np.isnan(found[1])
+
+
 def test_integers_do_not_overflow():
     assert interquartile_mean(np.full(8, 2**31 - 1, np.int32)) == 2**31 - 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import platform
 import sys
@@ -71,8 +72,8 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Pat
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """`content` as readable JSON; NumPy and JAX scalars and arrays become numbers and lists."""
-    text = json.dumps(content, indent=2, default=_plain) + "\n"
+    """`content` as readable JSON; NumPy and JAX scalars and arrays become numbers and lists, NaN and infinities null."""
+    text = json.dumps(_plain(content), indent=2, allow_nan=False) + "\n"
     return write_atomically(path, lambda file: file.write(text.encode()))
 
 
@@ -93,11 +94,17 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not whole JSON ({error}). Run the experiment again.") from error
 
 
-def write_config(path: Path, experiment: str, options: Mapping[str, Any]) -> None:
-    """`config.json`: what was asked, with which versions, on what machine, so that the run can be made again."""
+def write_config(
+    path: Path, experiment: str, options: Mapping[str, Any], used: Mapping[str, Any] | None = None
+) -> None:
+    """`config.json`: what was asked, with which versions, on what machine, so that the run can be made again.
+
+    `used` are the options whose values were others than those asked for (`--quick`, or a default found on the way).
+    """
     content = {
         "experiment": experiment,
         "options": {name: value for name, value in options.items() if name != "out"},
+        "used": {name: value for name, value in {**options, **(used or {})}.items() if name != "out"},
         "command": " ".join(sys.argv),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
@@ -125,8 +132,17 @@ def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
 
 def _plain(value: Any) -> Any:
+    """The same in the types of JSON, which has no NaN: other programs refuse the whole file."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
     if hasattr(value, "tolist"):
-        return value.tolist()
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     raise TypeError(f"{value!r} cannot be written as JSON")

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,22 @@ def figure(
     folder.write_atomically(path, lambda file: canvas.figure.savefig(file, format="png", dpi=150))
 
 
+@contextmanager
+def panels(
+    path: str | Path, rows: int, columns: int, *, title: str, size: tuple[float, float], **options: Any
+) -> Iterator[Any]:
+    """[rows, columns] axes below one title, saved as `figure` saves; `options` are those of `Figure.subplots`."""
+    with figure(path, title="", xlabel="", ylabel="", size=size) as axis:
+        canvas = axis.figure
+        axis.remove()
+        canvas.suptitle(title, x=0.01, ha="left", fontweight="bold")
+        axes = canvas.subplots(rows, columns, squeeze=False, **options)
+        for axis in axes.flat:
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(alpha=0.25)
+        yield axes
+
+
 def learning_curves(
     path: str | Path,
     curves: Mapping[str, np.ndarray],
@@ -50,9 +66,10 @@ def learning_curves(
     ylabel: str,
     best_possible: float | None = None,
 ) -> None:
-    """One line per name: the interquartile mean over seeds, in a band from the 5th to the 95th percentile.
+    """A panel per name, on common axes: the interquartile mean over seeds, in the bands of the middle half and nine tenths.
 
-    A seed that stops early is marked by a dot where it stood; the line goes on, with that value, until half have stopped.
+    A seed that stops early counts with its last value, and a tick at the foot marks where; the line is dotted once half
+    have stopped, and ends with the last. The lines of the other names stand faintly behind.
 
     Args:
       path: of the PNG.
@@ -60,31 +77,43 @@ def learning_curves(
       title, xlabel, ylabel: of the figure, with units.
       best_possible: a dashed line, if given.
     """
-    with figure(path, title=title, xlabel=xlabel, ylabel=ylabel) as axis:
-        for colour, (name, values) in zip(itertools.cycle(COLOURS), curves.items(), strict=False):
-            values = np.asarray(values, float)
-            running = np.isfinite(values)
-            shown = running.mean(axis=1) >= 0.5
-            filled = _carry_forward(values)[shown]
-            steps = 1 + np.flatnonzero(shown)
-            low, high = np.quantile(filled, [0.05, 0.95], axis=1)
-            axis.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-            axis.plot(steps, interquartile_mean(filled, axis=1), color=colour, linewidth=2, label=name)
-            ends = running.sum(axis=0)
-            early = ends < len(values)
-            if early.any():
-                axis.plot(
-                    ends[early], last(values)[early], "o", color=colour, markersize=5, label=f"{name}: a seed stops"
-                )
+    longest = max(map(len, curves.values()))
+    drawn = {name: _curve(np.asarray(values, float), longest) for name, values in curves.items()}
+    columns = min(len(drawn), 4)
+    rows = -(-len(drawn) // columns)
+    size = (max(6.0, 3.7 * columns), 1.2 + 3.0 * rows)
+    with panels(path, rows, columns, title=title, size=size, sharex=True, sharey=True) as axes:
+        for axis in list(axes.flat)[len(drawn) :]:
+            axis.remove()
+        for axis, colour, (name, curve) in zip(axes.flat, itertools.cycle(COLOURS), drawn.items(), strict=False):
+            axis.set_title(name, loc="left", fontsize=10, color=colour, fontweight="bold")
+            for other in drawn.values():
+                if other is not curve:
+                    axis.plot(other.steps, other.middle, color="0.65", linewidth=0.8, zorder=1.5)
+            for outer, alpha in ((0.05, 0.15), (0.25, 0.25)):
+                low, high = np.quantile(curve.filled, [outer, 1 - outer], axis=1)
+                axis.fill_between(curve.steps, low, high, color=colour, alpha=alpha, linewidth=0)
+            axis.plot(curve.steps[: curve.half], curve.middle[: curve.half], color=colour, linewidth=2, label=name)
+            rest = slice(max(curve.half - 1, 0), None)
+            axis.plot(curve.steps[rest], curve.middle[rest], color=colour, linewidth=2, linestyle=(0, (1, 1)))
+            if len(curve.stops):
+                foot = axis.get_xaxis_transform()
+                axis.plot(curve.stops, np.full(len(curve.stops), 0.03), "|", color=colour, markersize=9, transform=foot)
+                told = f"{len(curve.stops)} of {curve.filled.shape[1]} seeds stop early"
+                axis.text(0.98, 0.08, told, ha="right", color=colour, fontsize=8, transform=axis.transAxes)
+            if best_possible is not None:
+                axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
         if best_possible is not None:
-            axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
-            axis.annotate(
-                "best possible", (1, best_possible), (0, 3), textcoords="offset points", color="0.4", fontsize=8
-            )
-        seeds = next(iter(curves.values())).shape[1]
-        note = f"line: interquartile mean of {seeds} seeds; band: 5th to 95th percentile" if seeds > 1 else "one seed"
-        axis.set_ylim(bottom=0)
-        axis.legend(frameon=False, loc="lower right", fontsize=9, title=note, title_fontsize=8, alignment="left")
+            place = {"textcoords": "offset points", "color": "0.4", "fontsize": 8}
+            axes[0, 0].annotate("best possible", (1, best_possible), (0, 3), **place)
+        lowest = min(float(curve.filled.min()) for curve in drawn.values())
+        axes[0, 0].set_ylim(bottom=min(0.0, 1.05 * lowest))  # a return may be negative
+        seeds = next(iter(drawn.values())).filled.shape[1]
+        note = f"line: interquartile mean of {seeds} seeds; bands: their middle half, and 5th to 95th percentile"
+        if any(len(curve.stops) for curve in drawn.values()):
+            note += "; ticks: seeds that stop, dotted once half have"
+        axes[0, 0].figure.supxlabel(f"{xlabel}\n{note if seeds > 1 else 'one seed'}", fontsize=9)
+        axes[0, 0].figure.supylabel(ylabel, fontsize=9)
 
 
 def episode_returns(path: str | Path, returns: np.ndarray, *, title: str) -> None:
@@ -99,6 +128,25 @@ def episode_returns(path: str | Path, returns: np.ndarray, *, title: str) -> Non
 def last(values: np.ndarray) -> np.ndarray:
     """[seeds] the last number of each column of [steps, seeds]: NaN marks steps after a seed had stopped."""
     return _carry_forward(values)[-1]
+
+
+class _Curve(NamedTuple):
+    """What is drawn of [steps, seeds], until the last seed has stopped."""
+
+    steps: np.ndarray  # [T] counted from 1
+    filled: np.ndarray  # [T, seeds]
+    middle: np.ndarray  # [T]
+    half: int  # steps that at least half of the seeds took
+    stops: np.ndarray  # the last steps of those that stopped before the longest curve ends
+
+
+def _curve(values: np.ndarray, longest: int) -> _Curve:
+    running = np.isfinite(values)
+    ends = running.sum(axis=0)
+    filled = _carry_forward(values)[: ends.max()]
+    half = int((running.mean(axis=1) >= 0.5).sum())
+    stops = ends[ends < longest]
+    return _Curve(1 + np.arange(len(filled)), filled, interquartile_mean(filled, axis=1), half, stops)
 
 
 def _carry_forward(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ def interquartile_mean(x: ArrayLike, axis: int = 0) -> np.ndarray:
 
         IQM = mean of x_(k+1) ... x_(n-k),    k = floor(n / 4), x sorted
 
+    A NaN is no value that could be ranked and dropped: where there is one, the mean is NaN.
+
     Args:
       x: one value per seed along `axis`.
       axis: of the seeds.
@@ -31,4 +33,5 @@ def interquartile_mean(x: ArrayLike, axis: int = 0) -> np.ndarray:
     count = x.shape[axis]
     if not count:
         raise ValueError("there are no seeds along the axis; expected at least one.")
-    return np.take(x, range(count // 4, count - count // 4), axis=axis).mean(axis=axis)
+    middle = np.take(x, range(count // 4, count - count // 4), axis=axis).mean(axis=axis)
+    return np.where(np.isnan(x).any(axis=axis), np.nan, middle)

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rljax.runs import plots
-
-
-@contextmanager
-def panels(
-    path: str | Path, rows: int, columns: int, *, title: str, size: tuple[float, float], **options: Any
-) -> Iterator[Any]:
-    """[rows, columns] axes below one title, saved as `plots.figure` saves; `options` are those of `Figure.subplots`."""
-    with plots.figure(path, title="", xlabel="", ylabel="", size=size) as axis:
-        figure = axis.figure
-        axis.remove()
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-        for axis in axes.flat:
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.grid(alpha=0.25)
-        yield axes
 
 
 def learned_values(
@@ -92,7 +74,7 @@ def final_values(
     """How the values of all seeds scatter at the end, [B, K]; with what is exact, and what one run reported, [K] each."""
     columns = 3
     rows = -(-len(names) // columns)
-    with panels(path, rows, columns, title=title, size=(10, 0.8 + 2.3 * rows)) as axes:
+    with plots.panels(path, rows, columns, title=title, size=(10, 0.8 + 2.3 * rows)) as axes:
         for k, axis in enumerate(axes.flat):
             if k >= len(names):
                 axis.set_axis_off()
@@ -160,7 +142,7 @@ def step_sizes(
 
 def visited_pairs(path: str | Path, counts: Mapping[str, np.ndarray], actions: Sequence[str], *, title: str) -> None:
     """One panel per learner: its share of visits [S, A] to each state, by action, as bars."""
-    with panels(path, 1, len(counts), title=title, size=(3.6 * len(counts), 3.6), sharey=True) as axes:
+    with plots.panels(path, 1, len(counts), title=title, size=(3.6 * len(counts), 3.6), sharey=True) as axes:
         for axis, (name, visits) in zip(axes.flat, counts.items(), strict=True):
             share = 100.0 * visits / visits.sum()
             below = np.zeros(len(share))
@@ -193,7 +175,7 @@ def visited_cells(
     lowest = min(np.nanmin(visits) for visits in counts.values())
     rows, columns = next(iter(counts.values())).shape
     size = (3.7 * len(counts) + 1, 3.4 * rows / columns + 1.1)
-    with panels(path, 1, len(counts), title=title, size=size) as axes:
+    with plots.panels(path, 1, len(counts), title=title, size=size) as axes:
         for axis, (name, visits) in zip(axes.flat, counts.items(), strict=True):
             picture = axis.imshow(np.ma.masked_invalid(visits), cmap="viridis", norm=LogNorm(max(lowest, 0.1), highest))
             axis.set_facecolor("0.3")
