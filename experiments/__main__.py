@@ -51,6 +51,8 @@ def run(arguments: list[str]) -> None:
     module = importlib.import_module(f"experiments.{name}")
     try:
         tyro.cli(module.main, prog=f"python -m experiments {name}", args=options)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was written by then is in the folder of the run")
     except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
         if os.environ.get("RLJAX_TRACEBACK"):
             raise

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,6 +23,10 @@ class Bar:
     def update(self, done: int, note: str) -> None:
         """Show that `done` are done."""
         self._progress.update(self._task, completed=done, note=note)
+
+    def finish(self, done: int, note: str) -> None:
+        """Show that nothing is left to do after `done`: a bar that stands still before its end looks broken off."""
+        self._progress.update(self._task, completed=done, total=done, note=note)
 
 
 @contextmanager
@@ -40,7 +45,16 @@ def bar(title: str, total: int) -> Iterator[Bar]:
 
 def table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     """Rows of texts under their names."""
-    grid = Table(*rows[0], title=title, title_justify="left", title_style="bold")
+    grid = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for i, name in enumerate(rows[0]):
+        grid.add_column(name, no_wrap=not i)  # what the row is about stays in one line at 80 columns
     for row in rows:
         grid.add_row(*row.values())
     console.print(grid)

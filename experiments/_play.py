@@ -13,6 +13,7 @@ from jax import Array
 from rljax import envs, rollout
 from rljax.runs import drawing, gif
 
+LONGEST = 1000  # steps of a film: 20 seconds
 Act = Callable[[Any, Array, Any], Array]  # (parameters, key, observation) -> action
 
 
@@ -37,7 +38,12 @@ def film(
     *,
     once: bool = True,
 ) -> rollout.Transition:
-    """Write a GIF of one environment under `policy`: one episode, or with `once=False` `steps` steps with resets."""
+    """Write a GIF of one environment under `policy`: one episode, or with `once=False` `steps` steps with resets.
+
+    At most `LONGEST` steps. What the font cannot draw of the caption (the name of a folder) becomes "?".
+    """
+    steps = min(steps, LONGEST)
+    caption = "".join(c if c in drawing.GLYPHS else "?" for c in caption)
 
     @jax.jit
     def play(key: Array) -> rollout.Transition:

@@ -16,7 +16,7 @@ def main(
     Args:
       seed: Gymnasium seed of the first episode; the following ones count up.
       out: folder for the results; default: a fresh one under runs/.
-      quick: 20 episodes.
+      quick: at most 20 episodes.
       episodes: number of episodes.
       max_steps: most steps of an episode.
     """
@@ -30,12 +30,12 @@ def main(
     from rljax.runs import folder, plots
 
     options = {"seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
-    episodes = min(episodes, 20) if quick else episodes
     checks.integer("episodes", episodes, 1)
     checks.integer("max_steps", max_steps, 1)
     checks.seed(seed)
+    episodes = min(episodes, 20) if quick else episodes
     path = folder.create(out, "basic_policy")
-    folder.write_config(path, "basic_policy", options)
+    folder.write_config(path, "basic_policy", options, {"episodes": episodes})
 
     env = gymnasium.make("CartPole-v1", max_episode_steps=max_steps)
     starts, host = [], []

@@ -11,8 +11,8 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, steps: 
     Args:
       seed: of the random agent and the starts.
       out: folder for the results; default: a fresh one under runs/.
-      quick: 30 steps.
-      steps: number of steps, 50 a second.
+      quick: at most 30 steps.
+      steps: number of steps, 50 a second; at most 1000.
     """
     import jax
     import jax.numpy as jnp
@@ -23,11 +23,12 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, steps: 
     from rljax.runs import folder
 
     options = {"seed": seed, "quick": quick, "steps": steps}
-    steps = min(steps, 30) if quick else steps
     checks.integer("steps", steps, 1)
+    checks.real("steps", steps, 1, _play.LONGEST)
     checks.seed(seed)
+    steps = min(steps, 30) if quick else steps
     path = folder.create(out, "cartpole_demo")
-    folder.write_config(path, "cartpole_demo", options)
+    folder.write_config(path, "cartpole_demo", options, {"steps": steps})
     played = _play.film(
         path / "random.gif",
         jax.random.key(seed),

@@ -22,12 +22,10 @@ def main(
       run_folder: what `reinforce` made.
       seed: of the fresh episodes.
       out: folder for the results; default: a fresh one under runs/.
-      quick: 10 episodes.
+      quick: at most 10 episodes.
       episodes: number of episodes.
-      max_steps: most steps of an episode; default: as in training.
+      max_steps: most steps of an episode; default: as in training. A film shows at most 1000.
     """
-    import operator
-
     import jax
     import numpy as np
 
@@ -36,34 +34,40 @@ def main(
     from rljax.runs import checkpoint, folder
 
     options = {"run_folder": run_folder, "seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
-    episodes = min(episodes, 10) if quick else episodes
     checks.integer("episodes", episodes, 1)
+    checks.seed(seed)
     file = run_folder / "policy.npz"
     about = checkpoint.about(file)
-    try:
-        limit, sizes = operator.index(about["max_steps"]), [operator.index(size) for size in about["sizes"]]
-    except (KeyError, TypeError) as error:
+    limit, sizes = about.get("max_steps", 0), about.get("sizes")
+    if about.get("env") != "CartPole" or not isinstance(sizes, list) or (sizes[:1], sizes[-1:]) != ([4], [1]):
         raise ValueError(
-            f"{file} does not say for which network and episode length it is ({error!r}); "
-            "expected what an experiment saved, with max_steps and sizes."
-        ) from error
-    max_steps = limit if max_steps is None else max_steps
-    checks.seed(seed)
-    checks.integer("max_steps", max_steps, 1)
-    network = networks.mlp(sizes)
+            f"{file} is for the environment {about.get('env')!r} and a network of sizes {sizes!r}; expected a policy of "
+            "CartPole, from 4 inputs to 1 output, as `python -m experiments reinforce` saves it."
+        )
+    try:
+        checks.integer("max_steps", limit, 1)
+        network = networks.mlp(sizes)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{file} does not say what it is for: {error}") from error
+    steps = limit if max_steps is None else max_steps
+    checks.integer("max_steps", steps, 1)
     parameters = checkpoint.load(file, jax.eval_shape(network.init, jax.random.key(0)))
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
+        raise ValueError(f"{file} holds parameters that are not finite; expected numbers. Train again.")
+    episodes = min(episodes, 10) if quick else episodes
     path = folder.create(out, "play")
-    folder.write_config(path, "play", options)
+    folder.write_config(path, "play", options, {"episodes": episodes, "max_steps": steps})
 
     def act(parameters: object, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
         return policies.bernoulli.mode(network.apply(parameters, observation))
 
-    key = jax.random.key(seed)
+    # Of one seed the first three are those of `reinforce`: fresh episodes are none that were trained on.
+    key_judge, key_film = jax.random.split(jax.random.key(seed), 5)[3:]
     env, one = envs.CartPole(), jax.tree.map(lambda leaf: leaf[None], parameters)
-    lengths = _play.judge(key[None], env, act, one, episodes, max_steps)[0]
+    lengths = _play.judge(key_judge[None], env, act, one, episodes, steps)[0]
     policy = lambda key, observation: act(parameters, key, observation)
-    _play.film(path / "play.gif", jax.random.fold_in(key, 1), env, policy, max_steps, f"{run_folder.name}")
+    _play.film(path / "play.gif", key_film, env, policy, steps, run_folder.resolve().name)
     summary = {
         "episodes": episodes,
         "mean_length": float(lengths.mean()),

@@ -22,7 +22,7 @@ def main(
     learning_rate: float = 0.01,
     optimiser: Literal["adam", "nadam"] = "adam",
     baseline: bool = False,
-    target: float = 195.0,
+    target: float | None = None,
     patience: int = 2,
     test_episodes: int = 100,
 ) -> None:
@@ -31,16 +31,16 @@ def main(
     Args:
       seed: of everything random.
       out: folder for the results; default: a fresh one under runs/.
-      quick: 2 seeds, 10 iterations of at most 50 steps, 10 test episodes.
+      quick: at most 2 seeds, 10 iterations of 50 steps, 10 test episodes.
       seeds: independent runs of each variant.
-      iterations: updates of each run.
+      iterations: updates of each run, a multiple of 5.
       episodes: played for each update.
       max_steps: most steps of an episode.
       gamma: discount in [0, 1].
       learning_rate: of the optimiser.
       optimiser: the chapter's editions use either.
       baseline: learn a value function and subtract it from the returns.
-      target: mean steps of the greedy policy that stop the third variant ...
+      target: mean steps of the greedy policy that stop the third variant (default: 97.5 % of max_steps, 195 of 200) ...
       patience: ... once so many evaluations in a row (every 5 iterations, 20 episodes) have reached it.
       test_episodes: fresh episodes that judge each trained policy.
     """
@@ -54,13 +54,22 @@ def main(
     from rljax.runs.statistics import interquartile_mean
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
-    if quick:
-        seeds, iterations, max_steps, test_episodes = min(seeds, 2), min(iterations, 10), min(max_steps, 50), 10
     checks.seed(seed)
-    checks.integer("seeds", seeds, 1)
-    checks.integer("iterations", iterations, 1)
-    checks.integer("patience", patience, 1)
-    checks.integer("test_episodes", test_episodes, 1)
+    for name in ("seeds", "iterations", "episodes", "max_steps", "patience", "test_episodes"):
+        checks.integer(name, options[name], 1)
+    every = 5
+    if iterations % every:
+        raise ValueError(
+            f"iterations is {iterations}; expected a multiple of {every}, since the greedy policy is evaluated once in "
+            f"{every}. Take {-(-iterations // every) * every}."
+        )
+    if target is not None:
+        checks.real("target", target, 0, max_steps)
+    if quick:
+        seeds, iterations, max_steps = min(seeds, 2), min(iterations, 10), min(max_steps, 50)
+        test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
+    target = 0.975 * max_steps if target is None else target
+    used = {name: value for name, value in locals().items() if name in options}
     env, sizes = envs.CartPole(), (4, 5, 1)
     plain, shaped = (
         agents.reinforce(
@@ -83,11 +92,12 @@ def main(
         "shaped, early stopping": (shaped, {"target": target, "patience": patience}),
     }
     path = folder.create(out, "reinforce")
-    folder.write_config(path, "reinforce", options)
+    folder.write_config(path, "reinforce", options, used)
 
-    keys = jax.random.split(jax.random.key(seed), seeds)
-    keys_test = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), seeds)
+    key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
+    keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
     results: dict[str, train.Result] = {}
+    failures: dict[str, str] = {}
     lengths: dict[str, np.ndarray] = {}
     for name, (algorithm, stopping) in variants.items():
         with _console.bar(name, iterations) as bar:
@@ -95,13 +105,17 @@ def main(
             def show(progress: train.Progress, bar: _console.Bar = bar) -> None:
                 now = progress.metrics["mean_length"][-1]
                 running = now[np.isfinite(now)]
-                note = f"mean length {running.mean():.1f}" if len(running) else "all have reached the target"
+                note = f"mean length {running.mean():.1f}" if len(running) else "all have stopped"
                 bar.update(progress.steps, note)
 
-            every = next(n for n in (5, 4, 3, 2, 1) if iterations % n == 0)
-            result = train.train(
-                algorithm, jax.random.clone(keys), iterations, eval_every=every, chunk=2, on_chunk=show, **stopping
-            )
+            try:
+                result = train.train(
+                    algorithm, jax.random.clone(keys), iterations, eval_every=every, chunk=2, on_chunk=show, **stopping
+                )
+            except train.Diverged as error:  # what there is is kept, and the other variants are tried
+                result, failures[name] = error.result, str(error)
+            if len(result.elapsed) < iterations or name in failures:
+                bar.finish(len(result.elapsed), "not finite" if name in failures else "all have stopped")
         results[name] = result
         judged = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps)
         lengths[name] = judged.mean(axis=1)
@@ -112,14 +126,14 @@ def main(
             {
                 "variant": name,
                 "seed": member,
-                "iteration": step + 1,
+                "iteration": int(step) + 1,
                 **{metric: float(values[step, member]) for metric, values in result.metrics.items()},
                 "compile_seconds": round(result.compile_seconds, 3),
                 "run_seconds": round(float(result.elapsed[step]), 3),
             }
             for name, result in results.items()
             for member in range(seeds)
-            for step in range(int(result.members.steps[member]))
+            for step in np.flatnonzero(np.isfinite(result.metrics["mean_length"][:, member]))
         ),
     )
     plots.learning_curves(
@@ -139,6 +153,7 @@ def main(
             "test_share_of_seeds_at_target": float((lengths[name] >= target).mean()),
             "compile_seconds": result.compile_seconds,
             "run_seconds": result.run_seconds,
+            **({"failure": failures[name]} if name in failures else {}),
         }
         for name, result in results.items()
     }
@@ -147,14 +162,13 @@ def main(
     name, (algorithm, _) = list(variants.items())[-1]
     result = results[name]
     best = int(np.argmax(lengths[name]))
-    key_film = keys_test[best]
     first = train.begin(algorithm, keys[best]).best
     last = jax.tree.map(lambda leaf: leaf[best], result.parameters)
     about = {"experiment": "reinforce", "env": "CartPole", "max_steps": max_steps, "sizes": sizes}
     checkpoint.save(path / "policy.npz", last.policy, about)
     for file, parameters, caption in (("before.gif", first, "before training"), ("after.gif", last, "after training")):
         policy = lambda key, observation, parameters=parameters: algorithm.act(parameters, key, observation)
-        _play.film(path / file, key_film, env, policy, max_steps, caption)
+        _play.film(path / file, jax.random.clone(key_film), env, policy, max_steps, caption)
 
     _console.table(
         f"REINFORCE on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
@@ -171,5 +185,14 @@ def main(
             for name, row in summary.items()
         ],
     )
+    _console.console.print(
+        "last length: the sampled policy in its last update; greedy test: the kept policy, always taking the likelier action. "
+        f"policy.npz and after.gif hold the best seed of that test ({best}) of {name!r}."
+    )
     _console.files(path)
+    if failures:
+        name, reason = next(iter(failures.items()))
+        raise ArithmeticError(
+            f"{len(failures)} of {len(variants)} variants failed, as summary.json says; {name}: {reason}"
+        )
     _console.console.print(f"watch it again: python -m experiments play {path}")

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from experiments import __main__ as command_line
-from rljax import networks
+from experiments import _console, _play
+from rljax import networks, train
 from rljax.runs import checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -240,6 +241,89 @@ def test_play_on_what_reinforce_left(trained, tmp_path):
     assert summary_of(tmp_path / "short") == {"episodes": 3, "mean_length": 4.0, "min": 4, "median": 4.0, "max": 4}
 
 
+def test_play_from_a_folder_with_any_name(trained, tmp_path):
+    """The name is the caption, and Pillow's font has no more than ASCII."""
+    for i, name in enumerate(("run ü 杆", "line\nbreak")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "policy.npz").write_bytes((trained / "policy.npz").read_bytes())
+        command_line.run(["play", name, "--quick", "--max-steps", "8", "--out", f"out{i}"])
+        assert "play.gif" in files_in(tmp_path / f"out{i}")
+
+
+def test_a_variant_that_diverges_is_told_and_what_there_is_is_kept(tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command_line.run(["reinforce", "--quick", "--learning-rate", "1e38", "--out", "bad"])
+    assert caught.value.code.startswith("error: 3 of 3 variants failed, as summary.json says; plain: parameters ceased")
+    assert {"config.json", "summary.json", "metrics.csv", "policy.npz", "after.gif"} < files_in(tmp_path / "bad")
+    assert all("ceased to be finite in step" in row["failure"] for row in summary_of(tmp_path / "bad").values())
+    rows = rows_of(tmp_path / "bad" / "metrics.csv")
+    assert len({row["variant"] for row in rows}) == 3 and all(math.isfinite(float(row["mean_length"])) for row in rows)
+    network = networks.mlp((4, 5, 1))
+    like = jax.eval_shape(network.init, jax.random.key(0))
+    kept = checkpoint.load(tmp_path / "bad" / "policy.npz", like)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
+
+
+def test_episodes_that_judge_are_not_those_that_train(monkeypatch, tmp_path):
+    """No key of one is a key of the other: `fold_in(key, 1)` is `split(key)[1]`."""
+    seen = {"train": [], "judge": [], "film": []}
+    real = train.train, _play.judge, _play.film
+
+    def data(keys):
+        return {tuple(map(int, row)) for row in np.asarray(jax.random.key_data(keys)).reshape(-1, 2)}
+
+    def spy(name, function, place):
+        def spied(*args, **options):
+            seen[name].append(data(jax.random.clone(args[place])))
+            return function(*args, **options)
+
+        return spied
+
+    monkeypatch.setattr(train, "train", spy("train", real[0], 1))
+    monkeypatch.setattr(_play, "judge", spy("judge", real[1], 0))
+    monkeypatch.setattr(_play, "film", spy("film", real[2], 1))
+    command_line.run(["reinforce", "--quick", "--seeds", "2", "--iterations", "5", "--max-steps", "10", "--out", "one"])
+    command_line.run(["play", "one", "--quick", "--max-steps", "5", "--out", "two", "--seed", "0"])
+    used = [set.union(*rows) for rows in seen.values()]
+    for i, keys in enumerate(used):
+        used[i] = keys | {
+            key for parent in keys for key in data(jax.random.split(jax.random.wrap_key_data(np.uint32(parent)), 3))
+        }
+    assert not used[0] & used[1] and not used[0] & used[2] and not used[1] & used[2]
+
+
+def test_quick_is_said_as_it_was_run(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["options"]["seeds"] == 16 and config["used"]["seeds"] == 2
+    assert config["used"]["max_steps"] == 50 and config["used"]["target"] == 30 and "out" not in config["used"]
+
+
+def test_the_table_fits_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(_console, "console", _console.Console(width=80))
+    row = {"variant": "shaped, early stopping", "updates": "150", "last length": "199.9", "greedy test": "200.0"}
+    _console.table("title", [row | {">= 48.75": "100%", "compile": "10.5 s", "run": "0.50 s"}])
+    said = capsys.readouterr().out
+    assert "shaped, early stopping" in said and "updates" in said and "compile" in said and "…" not in said
+
+
+def test_a_bar_that_ends_early_ends_full(monkeypatch, capsys):
+    monkeypatch.setattr(_console, "console", _console.Console(width=80))
+    with _console.bar("some work", 150) as bar:
+        bar.update(140, "on the way")
+        bar.finish(145, "all have stopped")
+    assert "145/145" in capsys.readouterr().out
+
+
+def test_an_interrupt_ends_in_one_line(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        command_line.run(["reinforce", "--quick", "--out", "stopped"])
+    assert caught.value.code.startswith("interrupted") and "\n" not in caught.value.code
+
+
 def test_cartpole_demo_quick(tmp_path):
     for folder, seed in (("one", 0), ("same", 0), ("other", 1)):
         command_line.run(["cartpole_demo", "--quick", "--out", folder, "--seed", str(seed)])
@@ -296,6 +380,18 @@ def test_basic_policy_quick_into_a_fresh_folder(tmp_path, capsys):
         ("reinforce --seeds 0", "seeds is 0"),
         ("reinforce --quick --seeds -3", "seeds is -3"),
         ("reinforce --iterations 0", "iterations is 0"),
+        ("reinforce --iterations 149", "iterations is 149; expected a multiple of 5"),
+        ("reinforce --quick --iterations 149", "Take 150."),
+        ("reinforce --target nan", "target is nan; expected a number in [0, 200]"),
+        ("reinforce --target 201", "target is 201; expected a number in [0, 200]"),
+        ("reinforce --learning-rate inf", "learning_rate is inf"),
+        ("reinforce --quick --test-episodes 0", "test_episodes is 0"),
+        ("reinforce --quick --max-steps -1", "max_steps is -1"),
+        (f"reinforce --quick --max-steps {10**12}", "below 2**31"),
+        (f"reinforce --quick --seeds {10**12}", "below 2**31"),
+        (f"basic_policy --quick --episodes {10**12}", "below 2**31"),
+        (f"cartpole_demo --quick --steps {10**12}", "below 2**31"),
+        ("cartpole_demo --quick --steps 1001", "steps is 1001; expected a number in [1, 1000]"),
         ("reinforce --episodes 0", "is 0; expected"),
         ("reinforce --max-steps 0", "max_steps is 0"),
         ("reinforce --learning-rate 0", "learning_rate is 0"),
@@ -372,6 +468,15 @@ def test_damaged_policies_end_in_one_line(trained):
         ("policy", {"sizes": [4, 5, 1], "max_steps": 0}),
         ("policy", {"sizes": [4, 5, 1], "max_steps": "many"}),
         ("policy", {"sizes": [4, 5, 1], "max_steps": None}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": True}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": 10**12}),
+        ("policy", {"sizes": [4, True, 1], "max_steps": 50}),
+        ("policy", {"sizes": [4, "5", 1], "max_steps": 50}),
+        ("policy", {"sizes": [3, 5, 1], "max_steps": 50}),
+        ("policy", {"sizes": [4, 5, 2], "max_steps": 50}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": 50, "env": "Pendulum"}),
+        ("policy", {"sizes": [4, 5, 1], "max_steps": 50, "env": None}),
+        ("NaN", {"sizes": [4, 5, 1], "max_steps": 50}),
         ("table", {"sizes": [4, 5, 1], "max_steps": 50}),
         ("table", {}),
     ],
@@ -379,8 +484,10 @@ def test_damaged_policies_end_in_one_line(trained):
 def test_foreign_parameters_end_in_one_line(params, about):
     """Whole checkpoints of ours, of something else."""
     Path("run").mkdir()
-    params = networks.mlp((4, 5, 1)).init(jax.random.key(0)) if params == "policy" else {"q": np.zeros((3, 2))}
-    checkpoint.save("run/policy.npz", params, about)
+    whole = networks.mlp(tuple(about["sizes"]) if about.get("sizes") in ([3, 5, 1], [4, 5, 2]) else (4, 5, 1))
+    policy = whole.init(jax.random.key(0))
+    stored = {"policy": policy, "NaN": jax.tree.map(lambda x: x * np.nan, policy), "table": {"q": np.zeros((3, 2))}}
+    checkpoint.save("run/policy.npz", stored[params], {"env": "CartPole", **about} if about else {})
     refusal("play", "run")
 
 
