@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import __main__ as command_line
+from experiments.benchmarks import q_learning as contenders
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +144,23 @@ def test_exploration_for_one_step_of_one_seed(tmp_path):
     results(tmp_path / "one", exploration_files("river", "maze"))
 
 
+def test_benchmark_quick(tmp_path):
+    command_line.run(["benchmarks.q_learning", "--quick", "--out", "one"])
+    summary = results(tmp_path / "one", ())
+    assert [row["bar"] for row in summary.values() if row.get("bar")] == [">= 50", "<= 3"]
+    assert {len(rounds) for rounds in summary["seconds of each round"].values()} == {1}
+
+
+@pytest.mark.parametrize("who", ["rljax", "numpy", "python"])
+def test_contenders_learn_the_same(who):
+    """Each within what the seeds of the others spread."""
+    prepared = contenders.CONTENDERS[who](**{"seed": 3, **({"seeds": 1} if who == "rljax" else {})})
+    assert prepared.steps == 10_000
+    q = np.asarray(prepared.run()).reshape(3, 3)
+    learned = [q[0, 0], q[0, 1], q[0, 2], q[1, 0], q[1, 2], q[2, 1]]
+    assert np.abs(np.array(learned) - [18.0, 15.7, 12.6, 0.0, -9.3, 48.0]).max() < 3.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -158,6 +176,9 @@ def test_exploration_for_one_step_of_one_seed(tmp_path):
         ("exploration --kappa -1", "kappa is -1"),
         ("exploration --river-states 2", "river_states is 2"),
         ("exploration --worlds", "the number of worlds is 0"),
+        ("benchmarks.q_learning --seeds 0", "seeds is 0"),
+        ("benchmarks.q_learning --rounds 0", "rounds is 0"),
+        ("benchmarks.q_learning --seconds 0", "seconds is 0"),
         ("td_learning --walks 0", "walks is 0"),
         ("td_learning --seeds 0", "seeds is 0"),
         ("td_learning --episodes 0", "episodes is 0"),
