@@ -123,7 +123,7 @@ def main(
                     bar.update(progress.steps * every, f"regret {max(regret, 0):.1%}")
 
                 algorithm = learner(model, q_star, rule, exploration)
-                result = train.train(algorithm, jax.random.clone(keys), steps // every, on_chunk=show)
+                result = train.train(algorithm, jax.random.clone(keys), steps // every, keep_state=True, on_chunk=show)
             regrets[name] = np.maximum(result.metrics["regret"].astype(float), 0.0) / best
             coverages[name] = result.metrics["coverage"].astype(float)
             rewards[name] = result.metrics["mean_reward"].astype(float)

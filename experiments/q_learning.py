@@ -73,7 +73,7 @@ def main(
             bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s")
 
         keys = jax.random.split(jax.random.key(seed), seeds)
-        result = train.train(algorithm, keys, steps // every, chunk=10, on_chunk=show)
+        result = train.train(algorithm, keys, steps // every, keep_state=True, on_chunk=show)
     mask = np.asarray(model.mask)
     pairs = [(int(s), int(a)) for s, a in np.argwhere(mask)]
     names = [f"Q({s}, {a})" for s, a in pairs]

@@ -94,7 +94,7 @@ def main(
             bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s")
 
         keys = jax.random.split(jax.random.key(seed), seeds)
-        result = train.train(algorithm, keys, steps // every, on_chunk=show)
+        result = train.train(algorithm, keys, steps // every, keep_state=True, on_chunk=show)
     history = np.asarray(jax.vmap(tabular.recorded)(result.members.state))  # [seeds, kept, S]
     times = every * (steps // every - kept + 1 + np.arange(kept))
     if kept == steps // every:

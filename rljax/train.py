@@ -29,7 +29,7 @@ _NEVER: int = np.iinfo(np.int32).max
 class Member(NamedTuple):
     """One run in the making: with its key, everything that its next step needs."""
 
-    state: Any  # of the algorithm
+    state: Any  # of the algorithm; once stopped it runs on, unread, unless `Plan.keep_state`
     steps: Array  # [] int32, steps taken
     best: Any  # parameters of the highest score; without scores, the last finite ones
     best_score: Array  # [] -inf before the first score
@@ -41,13 +41,16 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """When to score and when to stop; all but `eval_every` may be traced."""
+    """When to score and when to stop; what is no bool and not `eval_every` may be traced."""
 
     eval_every: int = 10  # steps in a round
     score: bool = False  # score after every round
     target: float | Array = np.inf  # a score that is good enough
     patience: int | Array = 1  # scores in a row that must reach it
     give_up: int | Array = _NEVER  # scores without a new best after which to stop
+    keep_state: bool = (
+        False  # freeze the state of what has stopped: a copy a round, dear where it holds a replay buffer
+    )
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tup
     # Until the round is over a fault is not acted on: what follows it is no result.
     shown = going & (jnp.arange(plan.eval_every, dtype=steps.dtype) <= steps - member.steps)
     metrics = {name: jnp.where(shown, value, nan) for name, value in metrics.items()}
-    return _select(going, after, member), metrics, jnp.where(going, score, nan)
+    kept = _select(going, after._replace(state=()), member._replace(state=()))
+    state = _select(going, state, member.state) if plan.keep_state else state
+    return kept._replace(state=state), metrics, jnp.where(going, score, nan)
 
 
 def train(
@@ -162,6 +167,7 @@ def train(
     patience: int = 1,
     give_up: int | None = None,
     score: bool | None = None,
+    keep_state: bool = False,
     chunk: int = 10,
     on_chunk: Callable[[Progress], None] | None = None,
 ) -> Result:
@@ -178,6 +184,7 @@ def train(
       patience: see `target`.
       give_up: stop a member after so many scores without a new best.
       score: score after each round and keep the best parameters. Default: if `target` or `give_up` is given.
+      keep_state: leave the algorithm's whole state in the result, replay buffers and all; otherwise it is ().
       chunk: rounds between two looks of the host; never changes the result.
       on_chunk: is shown a `Progress` after each chunk: progress bars, files, pictures.
 
@@ -202,13 +209,19 @@ def train(
         )
     checks.integer("num_steps", num_steps, 1)
     checks.integer("chunk", chunk, 1)
-    plan = _plan(num_steps, eval_every, target, patience, give_up, score)
+    plan = _plan(num_steps, eval_every, target, patience, give_up, score, keep_state)
     make, arrays = _maker(algorithm, settings or {}, len(keys))
     return _run(make, keys, arrays, plan, num_steps // plan.eval_every, chunk, on_chunk)
 
 
 def _plan(
-    num_steps: int, eval_every: int | None, target: float | None, patience: int, give_up: int | None, score: bool | None
+    num_steps: int,
+    eval_every: int | None,
+    target: float | None,
+    patience: int,
+    give_up: int | None,
+    score: bool | None,
+    keep_state: bool,
 ) -> Plan:
     """The options as a plan, or what is wrong with them."""
     if eval_every is None:
@@ -227,11 +240,18 @@ def _plan(
         raise ValueError(f"patience is {patience}; expected a target beside it. Give target, or leave patience out.")
     wanted = target is not None or give_up < _NEVER
     score = wanted if score is None else score
-    checks.boolean(score=score)
+    checks.boolean(score=score, keep_state=keep_state)
     if wanted and not score:
         raise ValueError(f"target and give_up need scores, and score is {score}. Leave score out.")
     target = np.inf if target is None else target
-    return Plan(eval_every=eval_every, score=bool(score), target=target, patience=patience, give_up=give_up)
+    return Plan(
+        eval_every=eval_every,
+        score=bool(score),
+        target=target,
+        patience=patience,
+        give_up=give_up,
+        keep_state=bool(keep_state),
+    )
 
 
 def _maker(
@@ -311,7 +331,7 @@ def _run(
         if bool((members.fault > 0).any()):
             break
     result = Result(
-        members=members,
+        members=members if plan.keep_state else members._replace(state=()),
         metrics={name: np.concatenate([m[name] for m, _ in chunks]) for name in chunks[0][0]},
         scores=np.concatenate([s for _, s in chunks]),
         elapsed=np.array(elapsed),

@@ -76,7 +76,14 @@ def test_a_member_is_the_same_in_any_chunk_of_seeds_of_that_size() -> None:
 
 def test_members_stop_on_target_and_freeze_while_others_go_on() -> None:
     result = train.train(
-        walk, keys(3), 40, settings={"drift": np.float32([1, 2, 0.1])}, eval_every=2, target=10.0, patience=2
+        walk,
+        keys(3),
+        40,
+        settings={"drift": np.float32([1, 2, 0.1])},
+        eval_every=2,
+        target=10.0,
+        patience=2,
+        keep_state=True,
     )
     steps = np.asarray(result.members.steps)
     # The first score >= 10 comes after 10 and 6 steps (x starts in [0, 1)); patience asks for one round more.
@@ -95,7 +102,7 @@ def test_the_loop_ends_when_all_have_stopped() -> None:
 
 
 def test_no_progress_stops_and_the_best_parameters_are_kept() -> None:
-    result = train.train(walk(-1.0), keys(2), 100, eval_every=5, give_up=3)
+    result = train.train(walk(-1.0), keys(2), 100, eval_every=5, give_up=3, keep_state=True)
     assert np.asarray(result.members.steps).tolist() == [20, 20]  # the first score is the best; three more are not
     np.testing.assert_array_equal(result.parameters, result.scores[0])
     np.testing.assert_array_equal(result.members.best_score, result.scores.max(axis=0))
@@ -103,15 +110,26 @@ def test_no_progress_stops_and_the_best_parameters_are_kept() -> None:
 
 
 def test_without_scores_the_last_parameters_are_kept() -> None:
-    result = train.train(walk(), keys(2), 7)
+    result = train.train(walk(), keys(2), 7, keep_state=True)
     np.testing.assert_array_equal(result.parameters, result.members.state["x"])
     assert np.isnan(result.scores).all()
 
 
 def test_scores_have_their_own_key_stream() -> None:
     """Scoring must not change what is learned."""
-    scored, plain = (train.train(walk(), keys(3), 10, eval_every=5, score=score) for score in (True, False))
+    scored, plain = (
+        train.train(walk(), keys(3), 10, eval_every=5, score=score, keep_state=True) for score in (True, False)
+    )
     assert bits(scored.members.state) == bits(plain.members.state)
+
+
+def test_the_state_leaves_the_loop_only_if_asked_for() -> None:
+    """It may hold a replay buffer, and then a frozen copy of it would be made in every round."""
+    kept, dropped = (
+        train.train(walk(), keys(3), 20, eval_every=2, target=5.0, keep_state=keep) for keep in (True, False)
+    )
+    assert dropped.members.state == ()
+    assert bits(kept.members._replace(state=())) == bits(dropped.members)
 
 
 def test_not_finite_stops_the_run_names_step_and_quantity_and_keeps_the_last_finite_parameters() -> None:
@@ -148,7 +166,7 @@ def test_a_sweep_over_learning_rate_and_gamma_compiles_once() -> None:
 
 
 def test_advance_is_pure_and_composes_with_jit_vmap_and_scan() -> None:
-    plan = train.Plan(eval_every=2)
+    plan = train.Plan(eval_every=2, keep_state=True)
     members = jax.vmap(lambda key: train.begin(walk(), key))(keys(3))
 
     @jax.jit
@@ -157,7 +175,7 @@ def test_advance_is_pure_and_composes_with_jit_vmap_and_scan() -> None:
         one = jax.vmap(lambda key, member: train.advance(walk(), key, member, plan)[0])
         return jax.lax.scan(lambda m, _: (one(keys, m), None), members, None, 3)[0]
 
-    result = train.train(walk(), keys(3), 6, eval_every=2)
+    result = train.train(walk(), keys(3), 6, eval_every=2, keep_state=True)
     chex.assert_trees_all_equal(rounds(keys(3), members).state, result.members.state)
     rounds(keys(3, seed=1), members)
 

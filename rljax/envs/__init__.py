@@ -4,5 +4,7 @@ from rljax.envs.base import Environment as Environment
 from rljax.envs.cartpole import CartPole as CartPole
 from rljax.envs.cartpole import CartPoleState as CartPoleState
 from rljax.envs.tabular import TabularEnv as TabularEnv
+from rljax.envs.wrappers import EpisodeStatistics as EpisodeStatistics
+from rljax.envs.wrappers import EpisodeStatisticsState as EpisodeStatisticsState
 from rljax.envs.wrappers import TimeLimit as TimeLimit
 from rljax.envs.wrappers import TimeLimitState as TimeLimitState

@@ -63,3 +63,56 @@ class TimeLimit:
         inner, step = self.inner.step(key, state.inner, action)
         elapsed = state.elapsed + 1
         return TimeLimitState(inner, elapsed), step._replace(truncated=step.truncated | (elapsed >= self.max_steps))
+
+
+class EpisodeStatisticsState(NamedTuple):
+    """A state that remembers its episode."""
+
+    inner: Any  # state of the wrapped environment
+    total: Array  # [] sum of the rewards since reset
+    elapsed: Array  # [] int32, steps since reset
+
+
+@pytree_dataclass
+class EpisodeStatistics:
+    """The return and the length of the episode so far, in the state: of a whole episode in its last `next_state`.
+
+    Example:
+      >>> import jax
+      >>> from rljax.envs import CartPole
+      >>> env = EpisodeStatistics(CartPole())
+      >>> state, _ = env.reset(jax.random.key(0))
+      >>> state, _ = env.step(jax.random.key(1), state, jnp.int32(0))
+      >>> float(state.total), int(state.elapsed)
+      (1.0, 1)
+    """
+
+    inner: Environment
+
+    def __post_init__(self) -> None:
+        checks.environment("inner", self.inner)
+
+    @property
+    def observation_space(self) -> Any:
+        """That of the wrapped environment."""
+        return self.inner.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """That of the wrapped environment."""
+        return self.inner.action_space
+
+    def reset(self, key: Array) -> tuple[EpisodeStatisticsState, Any]:
+        """Both start at zero."""
+        inner, observation = self.inner.reset(key)
+        return EpisodeStatisticsState(inner, jnp.zeros((), jnp.result_type(float)), jnp.int32(0)), observation
+
+    def observe(self, state: EpisodeStatisticsState) -> Any:
+        """That of the wrapped environment."""
+        return self.inner.observe(state.inner)
+
+    def step(self, key: Array, state: EpisodeStatisticsState, action: Array) -> tuple[EpisodeStatisticsState, Step]:
+        """The wrapped step, counted."""
+        inner, step = self.inner.step(key, state.inner, action)
+        total = state.total + step.reward.astype(state.total.dtype)
+        return EpisodeStatisticsState(inner, total, state.elapsed + 1), step
