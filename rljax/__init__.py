@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rljax import networks as networks
     from rljax import noise as noise
     from rljax import policies as policies
+    from rljax import replay as replay
     from rljax import returns as returns
     from rljax import rollout as rollout
     from rljax import runs as runs
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from rljax import train as train
 
 _NAMESPACES = frozenset(
-    "agents backups checks envs losses mdp networks noise policies returns rollout runs shaping structs train".split()
+    "agents backups checks envs losses mdp networks noise policies replay returns rollout runs shaping structs train".split()
 )
 
 

@@ -111,6 +111,44 @@ def n_step_returns(
     return lax.fori_loop(1, n, longer, one_step)
 
 
+def n_step_reward(
+    r_t: ArrayLike, terminated: ArrayLike, truncated: ArrayLike, gamma: ArrayLike
+) -> tuple[Array, Array, Array]:
+    """A window of n steps as one long step, which stops where an episode does.
+
+        k        = first step that terminated or was truncated, else n - 1
+        reward   = sum_{i <= k} gamma^i r_i
+        discount = gamma^{k+1}, or 0 if terminated at k        what the value of k's true successor counts
+
+    Args:
+      r_t: [n] rewards.
+      terminated, truncated: [n] bool.
+      gamma: [] in [0, 1]; may be traced.
+
+    Returns:
+      reward [], discount [], k [] int32. Gradient reaches r_t and gamma.
+
+    Example:
+      >>> going, cut = jnp.array([False, False, False]), jnp.array([False, True, False])
+      >>> [float(x) for x in n_step_reward(jnp.array([1., 2., 4.]), going, cut, 0.5)]
+      [2.0, 0.25, 1.0]
+
+    Sutton & Barto (2018), sec. 7.1.
+    """
+    r_t, terminated, truncated = _stream(r_t), jnp.asarray(terminated), jnp.asarray(truncated)
+    checks.same_shape(r_t=r_t, terminated=terminated, truncated=truncated)
+    checks.boolean(terminated=terminated, truncated=truncated)
+    checks.rank(0, gamma=gamma)
+    power = jnp.cumprod(_fractions("gamma", gamma, r_t))  # gamma^{i+1}
+    step = jnp.arange(r_t.shape[0], dtype=jnp.int32)
+    ended = terminated | truncated
+    last = jnp.where(ended.any(), jnp.argmax(ended).astype(jnp.int32), step[-1])
+    weight = jnp.concatenate([jnp.ones_like(power[:1]), power[:-1]])
+    reward = jnp.where(step <= last, weight * r_t, 0.0).sum()
+    discount = jnp.where((step == last) & ~terminated, power, 0.0).sum()
+    return reward, discount, last
+
+
 def gae(
     r_t: ArrayLike,
     discount_t: ArrayLike,

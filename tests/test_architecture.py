@@ -18,6 +18,7 @@ FLOORS = {
     "losses": 1,
     "shaping": 1,
     "networks": 2,
+    "replay": 2,
     "mdp": 2,
     "envs": 3,
     "rollout": 4,

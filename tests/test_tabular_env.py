@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rljax import mdp, rollout
-from rljax.envs import TabularEnv, TimeLimit
+from rljax.envs import CartPole, TabularEnv, TimeLimit, mdp_from_env
 
 # Three states, the last one terminal; action 1 is not available in state 1.
 P = np.array([[[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]], [[0.25, 0.25, 0.5], [0.0, 0.0, 0.0]], [[0.0] * 3] * 2], np.float32)
@@ -97,3 +97,19 @@ def test_rewards_and_whole_problems_are_swept_by_vmap():
     envs = jax.vmap(lambda scale: TabularEnv(world().mdp.with_reward(scale * jnp.asarray(R))))(jnp.arange(3.0))
     step = lambda env: env.step(jax.random.key(0), jnp.int32(0), jnp.int32(1))[1].reward
     np.testing.assert_array_equal(jax.vmap(step)(envs), [0.0, 5.0, 10.0])
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_model_comes_back_from_below_wrappers(sparse):
+    env = world(sparse)
+    assert mdp_from_env(env) is env.mdp
+    assert mdp_from_env(TimeLimit(TimeLimit(env, 3), 5)) is env.mdp
+    again = TabularEnv(mdp_from_env(env))
+    jax.tree.map(np.testing.assert_array_equal, again, env)
+    gammas = jax.vmap(lambda env: mdp_from_env(env).gamma)(jax.tree.map(lambda x: jnp.stack([x, x]), env))
+    np.testing.assert_allclose(gammas, [0.9, 0.9])
+
+
+def test_an_environment_without_a_table_is_refused():
+    with pytest.raises(TypeError, match=r"env is a CartPole; expected a TabularEnv.*from_gymnasium"):
+        mdp_from_env(TimeLimit(CartPole(), 5))

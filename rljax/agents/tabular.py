@@ -50,7 +50,7 @@ from rljax.agents.tabular_core import Rule, Schedule
 from rljax.agents.tabular_core import TabularState as TabularState
 from rljax.agents.tabular_core import recorded as recorded
 from rljax.envs.base import Environment
-from rljax.envs.tabular import TabularEnv
+from rljax.envs.tabular import mdp_from_env
 from rljax.mdp import evaluation
 from rljax.mdp.model import TabularMDP
 from rljax.structs import Algorithm
@@ -183,7 +183,7 @@ def control(
 
     Watkins (1989); Sutton & Barto (2018), ch. 6-8, 12; Geron (2022), ch. 18, "Q-learning".
     """
-    model = _model(env)
+    model = mdp_from_env(env)
     if rule.double and (n > 1 or trace_decay is not None or planning_steps):
         raise ValueError("two tables go with one-step targets alone; expected n=1, no trace_decay, no planning_steps.")
     if rule.ahead and planning_steps:
@@ -265,7 +265,7 @@ def predict(
 
     Sutton (1988); Sutton & Barto (2018), ch. 6, 7, 12; Geron (2022), ch. 18, "Temporal difference learning".
     """
-    model = _model(env)
+    model = mdp_from_env(env)
     probabilities = _probabilities(policy, model)
     options = core.Options(
         rule=_value,
@@ -342,14 +342,6 @@ def _checked(
         "replacing": traces == "replacing",
         "planning_steps": planning_steps,
     }
-
-
-def _model(env: Any) -> TabularMDP:
-    while not isinstance(env, TabularEnv):
-        if not hasattr(env, "inner"):
-            raise TypeError(f"env is a {type(env).__name__}; expected a TabularEnv, or one in wrappers.")
-        env = env.inner
-    return env.mdp
 
 
 def _probabilities(policy: Array, model: TabularMDP) -> Array:

@@ -4,6 +4,7 @@ from rljax.envs.base import Environment as Environment
 from rljax.envs.cartpole import CartPole as CartPole
 from rljax.envs.cartpole import CartPoleState as CartPoleState
 from rljax.envs.tabular import TabularEnv as TabularEnv
+from rljax.envs.tabular import mdp_from_env as mdp_from_env
 from rljax.envs.wrappers import EpisodeStatistics as EpisodeStatistics
 from rljax.envs.wrappers import EpisodeStatisticsState as EpisodeStatisticsState
 from rljax.envs.wrappers import TimeLimit as TimeLimit

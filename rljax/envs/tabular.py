@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax.core
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from rljax import checks
+from rljax.envs.base import Environment
 from rljax.mdp.model import TabularMDP
 from rljax.mdp.transitions import draw
 from rljax.structs import Step, pytree_dataclass
@@ -100,6 +101,39 @@ class TabularEnv:
         successor = jnp.where(over, state, successor)
         terminated = over | mdp.terminal[successor]
         return successor, Step(successor, jnp.where(over, 0.0, reward), terminated, jnp.zeros_like(terminated))
+
+
+def mdp_from_env(env: Environment) -> TabularMDP:
+    """The model of an environment that has one: the way back from `TabularEnv(mdp)`.
+
+    Args:
+      env: a `TabularEnv`, possibly in wrappers (whose own doings, such as time limits, are not part of the model).
+
+    Returns:
+      The very `TabularMDP` that it steps through.
+
+    Errors:
+      TypeError: an environment without a table.
+
+    Example:
+      >>> from rljax.envs import CartPole, TimeLimit
+      >>> mdp = TabularMDP(jnp.array([[[1.0]]]), jnp.array([2.0]), gamma=0.5)
+      >>> mdp_from_env(TimeLimit(TabularEnv(mdp), 10)) is mdp
+      True
+      >>> mdp_from_env(CartPole())
+      Traceback (most recent call last):
+      TypeError: env is a CartPole; expected a TabularEnv, or one in wrappers. An environment from elsewhere has no table: \
+make a TabularMDP of it (mdp.from_gymnasium, mdp.TabularMDP) and a TabularEnv of that.
+    """
+    inner: Any = env
+    while not isinstance(inner, TabularEnv):
+        if not hasattr(inner, "inner"):
+            raise TypeError(
+                f"env is a {type(inner).__name__}; expected a TabularEnv, or one in wrappers. An environment from elsewhere "
+                "has no table: make a TabularMDP of it (mdp.from_gymnasium, mdp.TabularMDP) and a TabularEnv of that."
+            )
+        inner = inner.inner
+    return inner.mdp
 
 
 def _refuse_unavailable(mask: Array, terminal: Array, state: Array, action: ArrayLike) -> None:

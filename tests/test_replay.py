@@ -1,0 +1,115 @@
+"""Replay: what is drawn was written, is not stale, and is drawn as often as it should be."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import replay
+
+
+def block(start: int, steps: int, num_envs: int) -> dict[str, jax.Array]:
+    """Transitions that say where they come from."""
+    time = jnp.arange(start, start + steps, dtype=jnp.int32)[:, None] + jnp.zeros((1, num_envs), jnp.int32)
+    env = jnp.arange(num_envs, dtype=jnp.int32)[None, :] + jnp.zeros((steps, 1), jnp.int32)
+    return {"time": time, "env": env}
+
+
+EXAMPLE = {"time": jnp.int32(0), "env": jnp.int32(0)}
+
+
+@pytest.mark.parametrize("make", [replay.uniform, replay.prioritised])
+@pytest.mark.parametrize(("num_envs", "steps", "n"), [(1, 1, 1), (1, 5, 3), (4, 2, 3)])
+def test_windows_are_consecutive_written_and_not_stale(make, num_envs, steps, n):
+    rows = 20
+    memory = make(rows * num_envs)
+    state = memory.init(EXAMPLE, num_envs, n)
+    add, sample = jax.jit(memory.add), jax.jit(memory.sample, static_argnums=2)
+    for i in range(17):
+        state = add(state, block(i * steps, steps, num_envs))
+        written = (i + 1) * steps
+        if written < n:
+            continue
+        drawn = sample(jax.random.key(i), state, 2000)
+        time, env = (np.asarray(drawn.transition[name]) for name in ("time", "env"))
+        assert (np.diff(time, axis=1) == 1).all() and (env == env[:, :1]).all()
+        starts = {(t, e) for t, e in zip(time[:, 0].tolist(), env[:, 0].tolist(), strict=True)}
+        oldest = max(0, written - rows)
+        assert starts == {(t, e) for t in range(oldest, written - n + 1) for e in range(num_envs)}
+
+
+def test_valid_rows_alone_enter_as_into_a_deque():
+    memory, oracle = replay.uniform(7), deque(maxlen=7)
+    state = memory.init(jnp.int32(0), 1, 1)
+    add, rng = jax.jit(memory.add), np.random.default_rng(0)
+    for i in range(12):
+        rows, valid = np.arange(5 * i, 5 * i + 5, dtype=np.int32), rng.random(5) < 0.6
+        state = add(state, jnp.asarray(rows)[:, None], jnp.asarray(valid)[:, None])
+        oracle.extend(rows[valid].tolist())
+        if oracle:
+            drawn = memory.sample(jax.random.key(i), state, 500)
+            assert set(drawn.transition[:, 0].tolist()) == set(oracle)
+
+
+def test_priorities_are_the_odds_and_weights_undo_them():
+    memory = replay.prioritised(64, alpha=0.7, beta=0.5)
+    state = memory.init(jnp.int32(0), 1, 1)
+    state = memory.add(state, jnp.arange(40, dtype=jnp.int32)[:, None][:32])
+    priority = np.abs(np.random.default_rng(0).normal(size=32)).astype(np.float32) * 10.0
+    state = memory.update(state, jnp.arange(32, dtype=jnp.int32), jnp.asarray(priority))
+    odds = (priority.astype(float) + 1e-6) ** 0.7
+    odds /= odds.sum()
+    drawn = jax.jit(memory.sample, static_argnums=2)(jax.random.key(0), state, 200_000)
+    counts = np.bincount(np.asarray(drawn.index), minlength=64)
+    assert counts[32:].sum() == 0, "never written"
+    chi_square = ((counts[:32] - 200_000 * odds) ** 2 / (200_000 * odds)).sum()
+    assert chi_square < 31 + 5 * np.sqrt(62)
+    weight = (32 * odds[np.asarray(drawn.index)]) ** -0.5
+    np.testing.assert_allclose(drawn.weight, weight / weight.max(), rtol=1e-4)
+
+
+def test_a_full_ring_is_written_in_place():
+    memory = replay.uniform(100_000)
+    state = memory.init(jnp.zeros(8), 1, 1)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    assert size < 1.1 * 100_000 * 8 * 4
+
+    def many(state: replay.State, key: jax.Array) -> tuple[replay.State, jax.Array]:
+        def body(state: replay.State, i: jax.Array) -> tuple[replay.State, jax.Array]:
+            state = memory.add(state, jnp.ones((10, 1, 8)))
+            return state, memory.sample(jax.random.fold_in(key, i), state, 32).transition.sum()
+
+        return jax.lax.scan(body, state, jnp.arange(50))
+
+    compiled = jax.jit(many, donate_argnums=0).lower(state, jax.random.key(0)).compile()
+    memory_used = compiled.memory_analysis()
+    assert memory_used is not None
+    assert memory_used.temp_size_in_bytes < 0.1 * size
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: replay.uniform(0), "capacity is 0"),
+        (lambda: replay.uniform(10).init(EXAMPLE, 3, 1), "multiple of 3"),
+        (lambda: replay.uniform(10).init(EXAMPLE, 1, 11), "n <= 10"),
+        (lambda: replay.prioritised(10, alpha=2.0), "alpha is 2"),
+        (lambda: replay.uniform(10).add(replay.uniform(10).init(EXAMPLE, 1, 1), block(0, 3, 1)), "divides them"),
+        (lambda: replay.uniform(10).sample(jax.random.key(0), replay.uniform(10).init(EXAMPLE, 1, 1), 2), "one window"),
+    ],
+)
+def test_refusals(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_negative_priorities_and_nan_are_refused():
+    memory = replay.prioritised(4)
+    state = memory.add(memory.init(jnp.int32(0), 1, 1), jnp.arange(4, dtype=jnp.int32)[:, None])
+    for wrong in (-1.0, np.nan):
+        with pytest.raises(ValueError, match="priority"):
+            memory.update(state, jnp.array([0], jnp.int32), jnp.array([wrong], jnp.float32))
