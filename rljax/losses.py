@@ -76,6 +76,31 @@ def value_loss(v_tm1: Array, target_t: Array, valid: Array | None = None) -> Arr
     return masked_mean(0.5 * jnp.square(error), valid)
 
 
+def squared(error: Array) -> Array:
+    """Half the square, element by element: error^2 / 2.
+
+    Example:
+      >>> squared(jnp.array([-1.0, 3.0])).tolist()
+      [0.5, 4.5]
+    """
+    return 0.5 * jnp.square(error)
+
+
+def huber(error: Array, delta: float | Array = 1.0) -> Array:
+    """The square for small errors, a straight line for large ones: no gradient is larger than `delta`.
+
+        error^2 / 2 where |error| <= delta, else delta (|error| - delta / 2)
+
+    Example:
+      >>> huber(jnp.array([-0.5, 3.0])).tolist()
+      [0.125, 2.5]
+
+    Huber (1964), Robust estimation of a location parameter.
+    """
+    inside = jnp.clip(error, -delta, delta)
+    return inside * (error - 0.5 * inside)
+
+
 def masked_mean(x: Array, valid: Array | None = None) -> Array:
     """The mean of x over valid entries, 0 if there are none; what stands at invalid ones, NaN included, has no effect.
 

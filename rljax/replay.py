@@ -20,6 +20,7 @@ from dataclasses import field, replace
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -32,7 +33,7 @@ class Sample(NamedTuple):
     """A batch of windows."""
 
     transition: Any  # leaves [batch, n, ...], oldest step first
-    index: Array  # [batch] int32 slot of the window's first step
+    index: Array  # pyright: ignore[reportIncompatibleMethodOverride] # [batch] int32 slot of the window's first step
     weight: Array  # [batch] importance weights, at most 1; 1 where uniform
 
 

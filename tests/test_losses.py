@@ -4,9 +4,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from rljax import networks, policies, returns
+from rljax import losses, networks, policies, returns
 from rljax.losses import masked_mean, policy_gradient_loss, value_loss
 
 of_policy, of_value, of_mean = (jax.jit(jax.value_and_grad(f)) for f in (policy_gradient_loss, value_loss, masked_mean))
@@ -272,3 +273,12 @@ def test_the_gradient_of_the_loss_is_the_chapters_procedure(precision):
         arguments = floats(observation), jnp.asarray(action, jnp.int32), floats(reward), valid, floats(gamma)
         gradient = chapter_loss_gradient(floats(as_params(layers)), *arguments)
         chex.assert_trees_all_close(float64(gradient), expected, rtol=0, atol=1e-12 if precision else 1e-6)
+
+
+def test_huber_is_the_square_inside_and_optax_everywhere() -> None:
+    error = jnp.linspace(-5.0, 5.0, 101)
+    np.testing.assert_allclose(losses.huber(error, 1.5), optax.losses.huber_loss(error, delta=1.5), rtol=1e-6)
+    np.testing.assert_allclose(losses.huber(error, 9.0), losses.squared(error), rtol=1e-6)
+    np.testing.assert_allclose(losses.squared(error), optax.losses.l2_loss(error), rtol=1e-6)
+    gradient = jax.vmap(jax.grad(losses.huber))(error)
+    np.testing.assert_allclose(gradient, np.clip(error, -1, 1), rtol=1e-6)

@@ -1,5 +1,6 @@
 """Learners: each file makes one family of `Algorithm`s and keeps its inner functions public."""
 
+from rljax.agents.dqn import dqn as dqn
 from rljax.agents.planning import planner as planner
 from rljax.agents.reinforce import reinforce as reinforce
 from rljax.agents.tabular import control as control

@@ -175,6 +175,7 @@ def control(
 
     Example:
       >>> from rljax import mdp
+      >>> from rljax.envs import TabularEnv
       >>> world = mdp.TabularMDP(jnp.array([[[1.0], [1.0]]]), jnp.array([[1.0, 2.0]]), gamma=0.5)
       >>> algorithm = control(TabularEnv(world), step_size=0.5)
       >>> state, metrics = algorithm.step(jax.random.key(0), algorithm.init(jax.random.key(1)))
@@ -257,6 +258,7 @@ def predict(
 
     Example:
       >>> from rljax import mdp
+      >>> from rljax.envs import TabularEnv
       >>> world = mdp.TabularMDP(jnp.array([[[1.0]]]), jnp.array([2.0]), gamma=0.5)
       >>> algorithm = predict(TabularEnv(world), jnp.array([0]), step_size=0.5)
       >>> state, metrics = algorithm.step(jax.random.key(0), algorithm.init(jax.random.key(1)))

@@ -1,0 +1,383 @@
+"""Deep Q-learning (Mnih et al., 2015) and the variants that compose with it: one file, each option one line of an equation.
+
+One step of the algorithm, for action values q with parameters theta and older parameters theta':
+
+    play K steps in each of N environments, epsilon-greedily, into the replay buffer
+    M times:
+      draw B windows of n transitions                                   `replay`, uniform or by priority
+      R, gamma_n, o_n = discounted rewards up to a boundary, what follows counts for, and where it led
+      pi  = the first best action at o_n by theta'                      `double`: by theta; Munchausen: soft
+      y   = R + gamma_n sum_a pi(a) q(o_n, a; theta')
+      theta <- theta - Adam(grad mean_B w loss(q(o, a; theta), y))
+      theta' <- theta, once in `target_every` updates                   or a little in each: `target_rate`
+
+| variant                    | option                                                     | source                    |
+|----------------------------|------------------------------------------------------------|---------------------------|
+| no target network          | `target_every=1`                                           | Mnih et al. (2013)        |
+| Huber or squared loss      | `head=scalar(losses.huber)`, `scalar(losses.squared)`      | Mnih et al. (2015)        |
+| double                     | `double=True`                                              | van Hasselt et al. (2016) |
+| prioritised replay         | `memory=replay.prioritised(100_000)`                       | Schaul et al. (2016)      |
+| n-step                     | `n=3`                                                      | Hessel et al. (2018)      |
+| Munchausen                 | `munchausen=Munchausen()`                                  | Vieillard et al. (2020)   |
+
+Departures from the papers:
+
+1. Environment steps and updates alternate in blocks, K N steps and then M updates; epsilon is constant within a block.
+2. `target_every` counts updates, not environment steps. (Stable-Baselines3 counts environment steps; with its tuned CartPole
+   settings, 128 updates in one go after every 256 steps, that is one copy for 128 updates, whatever else is written.)
+3. Rewards are not clipped, and errors only by the Huber loss; gradients are clipped where the optimiser says so.
+4. A time limit is not a death: the value of the true successor counts on. The papers have no time limits.
+5. Prioritised replay corrects with a constant exponent beta, where Schaul et al. anneal it to 1.
+6. n-step targets are not corrected for exploration in between; as in Rainbow.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from rljax import backups, checks, losses, policies, replay, returns, rollout
+from rljax.envs.base import Environment
+from rljax.envs.wrappers import EpisodeStatistics
+from rljax.networks import Network
+from rljax.structs import Algorithm, Transition
+
+Schedule = Callable[[Array], Array]  # of the environment steps made, [] int32; optax's schedules are such
+
+
+class Head(NamedTuple):
+    """What the output of a network says of each action: `scalar` below.
+
+    `loss(output_tm1 [A, ...], a_tm1, r_t, discount_t, output_t [A, ...], pi_t [A])` is that of one transition: its value,
+    whose gradient reaches `output_tm1` alone, and a priority, how wrong the prediction was.
+    """
+
+    values: Callable[[Array], Array]  # output -> [A] expected returns
+    loss: Callable[..., tuple[Array, Array]]
+    shape: tuple[int, ...]  # of the output for one action
+
+
+class Munchausen(NamedTuple):
+    """Reward the log-probability of one's own action, and bootstrap softly (Vieillard et al., 2020)."""
+
+    temperature: ArrayLike = 0.03
+    alpha: ArrayLike = 0.9
+    clip: ArrayLike = -1.0
+
+
+class DqnState(NamedTuple):
+    """Everything the next step needs."""
+
+    params: Any
+    target: Any  # theta'
+    optimiser: optax.OptState
+    memory: Any
+    cursor: rollout.Cursor
+    steps: Array  # [] int32, of all environments together
+    updates: Array  # [] int32
+    last_return: Array  # [N] of the last episode that ended in each environment
+
+
+def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
+    """One number, the expected return: loss = penalty(y - q(a)), y = r + discount sum_a pi(a) q'(a)."""
+    checks.function("penalty", penalty, "losses.huber or losses.squared")
+
+    def loss(q_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, q_t: Array, pi_t: Array) -> tuple[Array, Array]:
+        error = backups.expected_sarsa_error(q_tm1, a_tm1, r_t, discount_t, q_t, pi_t)
+        return penalty(error), jnp.abs(error)
+
+    return Head(lambda q: q, loss, ())
+
+
+def dqn(
+    env: Environment,
+    network: Network,
+    *,
+    num_envs: int = 1,
+    unroll_steps: int = 1,
+    num_updates: int = 1,
+    batch_size: int = 64,
+    memory: replay.Replay | None = None,
+    warmup: int = 1000,
+    n: int = 1,
+    gamma: ArrayLike = 0.99,
+    learning_rate: ArrayLike = 1e-3,
+    optimiser: Callable[..., optax.GradientTransformation] = optax.adam,
+    epsilon: ArrayLike | Schedule = 0.05,
+    target_every: int | Array = 1,
+    target_rate: ArrayLike = 1.0,
+    double: bool = False,
+    head: Head | None = None,
+    munchausen: Munchausen | None = None,
+    available: Callable[[Any], Array] | None = None,
+    score_episodes: int = 20,
+    max_steps: int = 500,
+) -> Algorithm:
+    """The algorithm of this file.
+
+    Args:
+      env: the task, with discrete actions; time limits are wrappers of it.
+      network: `(init, apply)` from an observation to the `head`'s [A] or [A, atoms].
+      num_envs: N, played side by side.
+      unroll_steps: K, steps of each environment before each block of updates.
+      num_updates: M.
+      batch_size: B.
+      memory: `replay.uniform(capacity)` (default: 10 000 transitions, or the next whole number of blocks) or
+        `replay.prioritised(capacity)`.
+      warmup: transitions of uniformly random play before the first step, rounded up to whole blocks of K N.
+      n: steps of a target.
+      gamma: discount in [0, 1]; may be traced.
+      learning_rate: of the optimiser; may be traced.
+      optimiser: makes the gradient transformation from the learning rate.
+      epsilon: of epsilon-greedy, a number (may be traced) or a schedule of environment steps, warm-up included.
+      target_every: updates between two moves of the target parameters; may be traced.
+      target_rate: how far they move then, theta' <- theta' + rate (theta - theta'); may be traced.
+      double: the parameters that learn choose the next action, the target parameters judge it.
+      head: what the network's output means; default: `scalar()`.
+      munchausen: or None; needs n = 1 and goes without `double`.
+      available: the mask [A] of an observation, for tasks whose actions are not always all available.
+      score_episodes: fresh episodes of the greedy policy that make one score.
+      max_steps: of such an episode, if the environment itself sets no limit.
+
+    Returns:
+      `Algorithm`; its metrics are `mean_return` (of the last episode that ended in each environment, 0 before the first),
+      `loss` and `q` (the chosen actions' mean estimate), over the block's updates, `epsilon` and `steps`.
+
+    Errors:
+      ValueError: numbers out of range; a memory that cannot hold a window of n steps, or blocks; options that contradict
+        each other; a network whose output does not fit head and actions; a task with continuous actions.
+      TypeError: what is no environment, network, memory, head or maker of an optimiser.
+
+    Example:
+      >>> from rljax import envs, networks
+      >>> env = envs.TimeLimit(envs.CartPole(), 500)
+      >>> algorithm = dqn(env, networks.mlp((4, 32, 2)), unroll_steps=10, warmup=100)
+      >>> state = jax.jit(algorithm.init)(jax.random.key(0))
+      >>> state, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
+      >>> int(state.steps), int(state.updates)
+      (110, 1)
+    """
+    checks.environment("env", env)
+    checks.functions("network", network, *Network._fields)
+    sizes = {"num_envs": num_envs, "unroll_steps": unroll_steps, "num_updates": num_updates, "batch_size": batch_size}
+    for name, value in {**sizes, "n": n, "score_episodes": score_episodes, "max_steps": max_steps}.items():
+        checks.integer(name, value, 1)
+    checks.integer("warmup", warmup, 0)
+    checks.real("gamma", gamma, 0, 1)
+    checks.real("learning_rate", learning_rate, 0, above=True, below=True)
+    checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
+    if not callable(epsilon):
+        checks.real("epsilon", epsilon, 0, 1)
+    checks.integer("target_every", target_every, 1, batch=True)
+    checks.real("target_rate", target_rate, 0, 1, above=True)
+    checks.boolean(double=double)
+    head = scalar() if head is None else head
+    block = unroll_steps * num_envs
+    memory = replay.uniform(-(-10_000 // block) * block) if memory is None else memory
+    network = Network(*network)
+    _check_memory(memory, block, unroll_steps, warmup, n)
+    _check_options(munchausen, double, n)
+    _check_fit(env, network, head)
+    log = EpisodeStatistics(env)
+    transform = optimiser(learning_rate)
+
+    def mask(observation: Any) -> Array | None:
+        return None if available is None else available(observation)
+
+    def init(key: Array) -> DqnState:
+        checks.key(key)
+        key_network, key_start, key_play = (jax.random.fold_in(key, role) for role in range(3))
+        params = network.init(key_network)
+        cursor = rollout.start(key_start, log, num_envs)
+        _, played = jax.eval_shape(play, key_play, params, cursor, 1.0)
+        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), _kept(played))
+        state = DqnState(
+            params,
+            params,
+            transform.init(params),
+            memory.init(example, num_envs, n),
+            cursor,
+            jnp.int32(0),
+            jnp.int32(0),
+            jnp.zeros(num_envs, jnp.result_type(float)),
+        )
+        random = lambda i, state: collect(jax.random.fold_in(key_play, i), state, 1.0)
+        return lax.fori_loop(0, -(-warmup // block), random, state)
+
+    def play(key: Array, params: Any, cursor: rollout.Cursor, share: ArrayLike) -> tuple[rollout.Cursor, Transition]:
+        def policy(key: Array, observation: Any) -> Array:
+            q = head.values(network.apply(params, observation))
+            return policies.epsilon_greedy(key, q, share, mask(observation))
+
+        return rollout.unroll(key, log, policy, cursor, unroll_steps)
+
+    def collect(key: Array, state: DqnState, share: ArrayLike) -> DqnState:
+        """K steps of each environment, epsilon-greedily, into the memory."""
+        cursor, played = play(key, state.params, state.cursor, share)
+        ended, total = played.terminated | played.truncated, played.next_state.total
+        latest = unroll_steps - 1 - jnp.argmax(ended[::-1], axis=0)
+        last = jnp.take_along_axis(total, latest[None], axis=0)[0]
+        return state._replace(
+            memory=memory.add(state.memory, _kept(played)),
+            cursor=cursor,
+            steps=state.steps + block,
+            last_return=jnp.where(ended.any(axis=0), last.astype(state.last_return.dtype), state.last_return),
+        )
+
+    def step(key: Array, state: DqnState) -> tuple[DqnState, dict[str, Array]]:
+        key_play, key_learn = jax.random.split(key)
+        share = jnp.asarray(epsilon(state.steps) if callable(epsilon) else epsilon, jnp.result_type(float))
+        state = collect(key_play, state, share)
+
+        def once(state: DqnState, i: Array) -> tuple[DqnState, dict[str, Array]]:
+            sample = memory.sample(jax.random.fold_in(key_learn, i), state.memory, batch_size)
+            params, optimiser_state, priority, metrics = update(state.params, state.target, state.optimiser, sample)
+            updates = state.updates + 1
+            rate = jnp.where(updates % target_every == 0, target_rate, 0.0)
+            state = state._replace(
+                params=params,
+                target=jax.tree.map(
+                    lambda new, old: jnp.where(rate == 1, new, old + rate * (new - old)), params, state.target
+                ),
+                optimiser=optimiser_state,
+                memory=memory.update(state.memory, sample.index, priority),
+                updates=updates,
+            )
+            return state, metrics
+
+        state, metrics = lax.scan(once, state, jnp.arange(num_updates, dtype=jnp.int32))
+        metrics = {name: values.mean() for name, values in metrics.items()}
+        metrics |= {"mean_return": state.last_return.mean(), "epsilon": share, "steps": state.steps}
+        return state, metrics
+
+    def update(
+        params: Any, target: Any, optimiser_state: optax.OptState, sample: replay.Sample
+    ) -> tuple[Any, optax.OptState, Array, dict[str, Array]]:
+        """One gradient step on one sample; also the priorities [B] of its windows."""
+        (loss, (priority, q)), gradient = jax.value_and_grad(objective, has_aux=True)(params, target, sample)
+        with jax.numpy_dtype_promotion("standard"):  # adam raises a float to an integer power: refused under "strict"
+            change, optimiser_state = transform.update(gradient, optimiser_state, params)
+        return jax.tree.map(jnp.add, params, change), optimiser_state, priority, {"loss": loss, "q": q}
+
+    def objective(params: Any, target: Any, sample: replay.Sample) -> tuple[Array, tuple[Array, Array]]:
+        """Mean loss of a sample of windows [B, n]; the priorities [B] and the mean estimate besides."""
+        window = sample.transition
+        r_t, discount_t, last = jax.vmap(lambda w: returns.n_step_reward(w.reward, w.terminated, w.truncated, gamma))(
+            window
+        )
+        first = jax.tree.map(lambda leaf: leaf[:, 0], window)
+        o_t = jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, last), window.next_observation)
+        apply = jax.vmap(network.apply, (None, 0))
+        output_tm1, output_t = apply(params, first.observation), apply(target, o_t)
+        values_t = jax.vmap(head.values)(output_t)
+        mask_t = None if available is None else jax.vmap(available)(o_t)
+        if munchausen is None:
+            chooser = jax.vmap(head.values)(apply(lax.stop_gradient(params), o_t)) if double else values_t
+            pi_t = jax.nn.one_hot(jax.vmap(policies.greedy)(chooser, mask_t), values_t.shape[-1], dtype=values_t.dtype)
+        else:
+            values_tm1 = jax.vmap(head.values)(apply(target, first.observation))
+            mask_tm1 = None if available is None else jax.vmap(available)(first.observation)
+            soft = jax.vmap(functools.partial(_soften, munchausen))
+            r_t, pi_t = soft(values_tm1, first.action, mask_tm1, r_t, discount_t, values_t, mask_t)
+        loss, priority = jax.vmap(head.loss)(
+            output_tm1, first.action, r_t, discount_t, lax.stop_gradient(output_t), lax.stop_gradient(pi_t)
+        )
+        chosen = jax.vmap(lambda output, a: head.values(output)[a])(output_tm1, first.action)
+        return jnp.mean(sample.weight * loss), (priority, chosen.mean())
+
+    def act(params: Any, key: Array, observation: Any) -> Array:
+        del key
+        return policies.greedy(head.values(network.apply(params, observation)), mask(observation))
+
+    def score(key: Array, params: Any) -> Array:
+        policy = lambda key, observation: act(params, key, observation)
+        return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
+
+    return Algorithm(init, step, lambda state: state.params, act, score)
+
+
+def _kept(played: Transition) -> Transition:
+    """What a learner replays: states are of no use to it, and with `same_step` resets every transition is valid."""
+    return played._replace(valid=(), state=(), next_state=())
+
+
+def _soften(
+    how: Munchausen,
+    q_tm1: Array,
+    a_tm1: Array,
+    mask_tm1: Array | None,
+    r_t: Array,
+    discount_t: Array,
+    q_t: Array,
+    mask_t: Array | None,
+) -> tuple[Array, Array]:
+    """The reward that Munchausen learns from, and its next policy [A].
+
+    pi = softmax(q / T),    r + alpha clip(T log pi(a_{t-1}), clip, 0) + discount T H(pi(. | o_t))
+    """
+    pi_tm1, pi_t = (policies.softmax(q, how.temperature, mask) for q, mask in ((q_tm1, mask_tm1), (q_t, mask_t)))
+    tiny = jnp.finfo(pi_t.dtype).tiny
+    own = jnp.clip(how.temperature * jnp.log(jnp.maximum(pi_tm1[a_tm1], tiny)), how.clip, 0.0)
+    entropy = -jnp.sum(pi_t * jnp.log(jnp.maximum(pi_t, tiny)))
+    return r_t + how.alpha * own + discount_t * how.temperature * entropy, pi_t
+
+
+def _check_memory(memory: Any, block: int, unroll_steps: int, warmup: int, n: int) -> None:
+    if not isinstance(memory, replay.Replay):
+        raise TypeError(f"memory is {memory!r}; expected a replay.Replay, such as replay.uniform(100_000).")
+    if memory.capacity % block:
+        raise ValueError(
+            f"memory holds {memory.capacity} transitions and {block} are played at a time; expected a multiple. "
+            f"Take a capacity of {-(-memory.capacity // block) * block}."
+        )
+    rows = memory.capacity // block * unroll_steps
+    if n > rows:
+        raise ValueError(
+            f"n is {n} and the memory holds {rows} steps of each environment; expected n at most that. "
+            "Take a smaller n or a larger capacity."
+        )
+    written = max(1, -(-warmup // block)) * unroll_steps
+    if n > written:
+        raise ValueError(
+            f"n is {n} and the first update comes after {written} steps of each environment; expected n at most that. "
+            f"Take a warmup of at least {n * block // unroll_steps} transitions."
+        )
+
+
+def _check_options(munchausen: Munchausen | None, double: bool, n: int) -> None:
+    if munchausen is None:
+        return
+    if not isinstance(munchausen, Munchausen):
+        raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
+    checks.real("munchausen.temperature", munchausen.temperature, 0, above=True, below=True)
+    checks.real("munchausen.alpha", munchausen.alpha, 0, 1)
+    checks.real("munchausen.clip", munchausen.clip, high=0)
+    if double:
+        raise ValueError("munchausen and double are given; expected one: a soft policy has no best action to choose.")
+    if n > 1:
+        raise ValueError(f"munchausen is given and n is {n}; expected n=1: its bonus is part of every single reward.")
+
+
+def _check_fit(env: Environment, network: Network, head: Head) -> None:
+    """The network's output is the head's for the actions of `env`. Traced: nothing is computed."""
+    actions = getattr(env.action_space, "n", None)
+    if actions is None:
+        raise ValueError(
+            f"the actions of the task are {env.action_space}; expected a Discrete space: Q-learning compares all actions."
+        )
+    key = jax.random.key(0)
+    params, observation = jax.eval_shape(network.init, key), jax.eval_shape(lambda key: env.reset(key)[1], key)
+    output = jax.eval_shape(network.apply, params, observation)
+    expected = (int(actions), *head.shape)
+    if getattr(output, "shape", None) != expected:
+        raise ValueError(
+            f"the network's output has shape {getattr(output, 'shape', output)}; expected {expected}: one entry for each "
+            "action, and as many numbers in each as the head has atoms. Take networks.mlp with such sizes."
+        )
