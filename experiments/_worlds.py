@@ -1,4 +1,4 @@
-"""Small worlds to learn in: a maze and a walk; and any world, begun in a given state."""
+"""A small world to learn in, and any world, begun in a given state."""
 
 from __future__ import annotations
 
@@ -7,17 +7,6 @@ import numpy as np
 
 from rljax import mdp
 
-MAZE = """
-###########
-#S..#.....#
-#.#.#.###.#
-#.#...#...#
-#.###.#.#.#
-#.....#.#G#
-###########
-"""
-MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
-
 
 def starting_in(model: mdp.TabularMDP, state: int) -> mdp.TabularMDP:
     """The same world, begun in one state for certain."""
@@ -25,28 +14,6 @@ def starting_in(model: mdp.TabularMDP, state: int) -> mdp.TabularMDP:
     return mdp.TabularMDP(
         model.transitions, model.reward, gamma=model.gamma, mask=model.mask, terminal=model.terminal, initial=first
     )
-
-
-def maze(text: str = MAZE, gamma: float = 0.98, slip: float = 0.1) -> tuple[mdp.TabularMDP, np.ndarray]:
-    """A maze from S to G, where a reward of 1 ends the episode; also its cells [S, 2].
-
-    With probability `slip` one goes in any direction instead of that wanted; who walks into a wall stays.
-    """
-    grid = np.array([list(line) for line in text.split()])
-    cells = np.argwhere(grid != "#")
-    number = {tuple(cell): s for s, cell in enumerate(cells)}
-    p = np.zeros((len(cells), len(MOVES), len(cells)))
-    for s, cell in enumerate(cells):
-        for a, move in enumerate(MOVES):
-            p[s, a, number.get(tuple(cell + move), s)] = 1.0
-    p = (1 - slip) * p + slip * p.mean(axis=1, keepdims=True)
-    mark = grid[tuple(cells.T)]
-    goal = mark == "G"
-    reward = np.broadcast_to(goal.astype(float), p.shape)
-    model = mdp.TabularMDP(
-        jnp.asarray(p), jnp.asarray(reward), gamma=gamma, terminal=goal, initial=jnp.asarray((mark == "S") * 1.0)
-    )
-    return model, cells
 
 
 def random_walk(num_states: int = 19) -> mdp.TabularMDP:

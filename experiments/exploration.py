@@ -1,13 +1,24 @@
 """Three ways to explore, on a river and in a maze: uniform, epsilon-greedy, and by counts, f(Q, N) = Q + kappa / (1 + N).
 
 Q-learning throughout. Regret is how much worse than optimal the greedy policy is from the start; coverage the share of
-state-action pairs that have been tried; reward is what was earned meanwhile; visits show where the time went.
+state-action pairs that have been tried; reward is what was earned meanwhile; visits show where the time went. Of equal
+values the first is taken, "left": who is greedy before anything is learned goes away from the goal of the maze.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+
+MAZE = """
+###########
+#S..#.....#
+#.#.#.###.#
+#.#...#...#
+#.###.#.#.#
+#.....#.#G#
+###########
+"""
 
 
 def main(
@@ -41,11 +52,11 @@ def main(
     import jax.numpy as jnp
     import numpy as np
 
-    from experiments import _console, _worlds
+    from experiments import _console
     from rljax import agents, checks, train
     from rljax.agents import tabular
     from rljax.envs.tabular import TabularEnv
-    from rljax.mdp import TabularMDP, planners, problems
+    from rljax.mdp import TabularMDP, gridworld, planners, problems
     from rljax.runs import folder, tabular_plots
     from rljax.structs import Algorithm
 
@@ -103,15 +114,15 @@ def main(
     folder.write_config(path, "exploration", options)
     keys = jax.random.split(jax.random.key(seed), seeds)
     times = every * np.arange(1, steps // every + 1)
+    maze, layout = gridworld.gridworld(MAZE, gamma=0.98, slip=0.1)
     summary, rows, lines = {}, [], []
     for world in worlds:
-        cells = np.zeros((0, 2), int)
         if world == "river":
             model = problems.river_swim(river_states, small=0.005, large=1.0)
             title = f"river-swim, {river_states} states"
         else:
-            model, cells = _worlds.maze()
-            title = f"a maze of {len(cells)} cells"
+            model = maze
+            title = f"a maze of {model.num_states} cells"
         v_star, q_star = exactly(model)
         best = float(np.asarray(model.initial) @ v_star)
         regrets, coverages, rewards, visits = {}, {}, {}, {}
@@ -193,20 +204,15 @@ def main(
                 path / "visits_river.png", visits, ("left, with the current", "right, against it"), title=about
             )
         else:
-            size = cells.max(axis=0) + 2
-            pictures = {}
-            for name, counts in visits.items():
-                pictures[name] = np.full(size, np.nan)
-                pictures[name][tuple(cells.T)] = counts.sum(axis=1)
-                over = tuple(cells[np.asarray(model.terminal)].T)
-                pictures[name][over] = np.nan
-            (first_row, first_column), (last_row, last_column) = (
-                map(int, cells[np.argmax(np.asarray(where))]) for where in (model.initial, model.terminal)
-            )
+            over = np.asarray(model.terminal)
+            pictures = {
+                name: layout.image(np.where(over, np.nan, counts.sum(axis=1))) for name, counts in visits.items()
+            }
+            start, goal = (layout.cell[np.argmax(where)].tolist() for where in (np.asarray(model.initial), over))
             tabular_plots.visited_cells(
                 path / "visits_maze.png",
                 pictures,
-                {"S": (first_row, first_column), "G": (last_row, last_column)},
+                {"S": tuple(start), "G": tuple(goal)},
                 title=about,
                 label="visits of the cell",
             )
