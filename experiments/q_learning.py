@@ -21,7 +21,7 @@ def main(
     initial_step_size: float = 0.05,
     decay: float = 0.005,
 ) -> None:
-    """Learn the six action values under many seeds at once; compare them with the exact ones and with the chapter's run.
+    """Learn the action values under many seeds at once; compare them with the exact ones and with the chapter's run.
 
     Args:
       seed: of everything random.
@@ -78,8 +78,7 @@ def main(
     pairs = [(int(s), int(a)) for s, a in np.argwhere(mask)]
     names = [f"Q({s}, {a})" for s, a in pairs]
     history = np.asarray(jax.vmap(tabular.recorded)(result.members.state))  # [seeds, kept, S, A]
-    values, exact = history[..., mask], exact_q[mask]
-    last = values[:, -1].astype(float)
+    exact, last = exact_q[mask], history[:, -1, mask].astype(float)
     reported = np.array([REPORTED[s][a] for s, a in pairs], float)
     greedy = np.where(mask, history[:, -1], -np.inf).argmax(axis=-1)
     times = every * (steps // every - kept + 1 + np.arange(kept))
@@ -113,14 +112,14 @@ def main(
         path / "values.csv",
         ({"seed": i, **dict(zip(names, map(float, row), strict=True))} for i, row in enumerate(last)),
     )
-    tabular_plots.learned_values(
+    whole = kept == steps // every  # then the first table, all zeros, is drawn too
+    tabular_plots.learned_action_values(
         path / "q_values.png",
-        np.append(0, times) if kept == steps // every else times,
-        np.pad(values, ((0, 0), (1, 0), (0, 0))) if kept == steps // every else values,
-        exact,
-        names,
-        title="Q-learning on the chapter's MDP",
-        ylabel="action value Q(s, a) (in units of reward)",
+        np.append(0, times) if whole else times,
+        np.pad(history, ((0, 0), (1, 0), (0, 0), (0, 0))) if whole else history,
+        exact_q,
+        mask,
+        title="Q-learning on the chapter's MDP: action values (in units of reward)",
     )
     if seeds > 1:
         moving = last.std(axis=0) > 0

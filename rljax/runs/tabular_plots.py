@@ -61,6 +61,48 @@ def learned_values(
         axis.figure.legend(handles=handles, frameon=False, fontsize=9, ncols=3, loc="outside lower center")
 
 
+def learned_action_values(
+    path: str | Path, steps: np.ndarray, values: np.ndarray, exact: np.ndarray, mask: np.ndarray, *, title: str
+) -> None:
+    """A panel for every action value, a row for each state: one seed, the 5-95 % band of all, the exact value dashed.
+
+    Args:
+      path: of the PNG.
+      steps: [T] at which tables were kept.
+      values: [B, T, S, A] of B seeds.
+      exact: [S, A].
+      mask: [S, A] bool; a panel where it is False says so, and shows nothing.
+      title: of the figure.
+    """
+    low, high = np.quantile(values, [0.05, 0.95], axis=0)
+    colour, (num_states, num_actions) = plots.COLOURS[0], mask.shape
+    size = (3.2 * num_actions, 0.9 + 2.0 * num_states)
+    with plots.panels(path, num_states, num_actions, title=title, size=size, sharex=True, sharey="row") as axes:
+        for s, a in np.ndindex(mask.shape):
+            axis = axes[s, a]
+            if not mask[s, a]:
+                axis.set_title(f"Q({s}, {a})", loc="left", fontsize=10, color="0.5")
+                axis.set_facecolor("0.95")
+                axis.grid(visible=False)
+                axis.text(
+                    0.5, 0.5, "not available:\nnever chosen, in no maximum",
+                    transform=axis.transAxes, ha="center", va="center", color="0.45", fontsize=9,
+                )  # fmt: skip
+                continue
+            axis.set_title(f"Q*({s}, {a}) = {exact[s, a]:.2f}", loc="left", fontsize=10)
+            label = f"5-95 % of {len(values)} seeds"
+            axis.fill_between(steps, low[:, s, a], high[:, s, a], color=colour, alpha=0.25, linewidth=0, label=label)
+            axis.plot(steps, values[0, :, s, a], color=colour, linewidth=1.4, label="one seed")
+            axis.axhline(exact[s, a], color="0.2", linestyle="--", linewidth=1, label="exact")
+        for s in range(num_states):
+            axes[s, 0].set_ylabel(f"state {s}")
+        for a in range(num_actions):
+            axes[-1, a].set_xlabel("steps in the world")
+        axes[0, 0].set_xlim(0, steps[-1])
+        handles, labels = axes.flat[np.argmax(mask)].get_legend_handles_labels()
+        axes[0, 0].figure.legend(handles, labels, frameon=False, fontsize=9, ncols=3, loc="outside lower center")
+
+
 def final_values(
     path: str | Path,
     values: np.ndarray,
