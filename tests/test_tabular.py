@@ -163,6 +163,29 @@ def test_traces_are_the_books_loop(precision, rule, traces):
         np.testing.assert_allclose(states[k + 1].q, q, atol=atol, err_msg=f"step {k}")
 
 
+@pytest.mark.parametrize("rule", ["sarsa", "expected_sarsa", "q_learning"])
+def test_n_step_control_is_the_books_loop(precision, rule):
+    """G = R_1 + gamma R_2 + gamma^2 R_3 + gamma^3 Q(S_3, .), nothing beyond an end; made when the last reward arrives."""
+    (dtype, atol), n = dtypes(precision), 3
+    env = corridor(dtype)
+    algorithm = tabular.control(
+        env, getattr(tabular, rule), exploration=EXPLORE, step_size=STEP_SIZE["harmonic"], n=n, steps_per_update=1
+    )
+    states, rewards = walk(algorithm, 100)
+    seen, mask, q = transitions(states, rewards), np.asarray(env.mask), np.zeros((6, 3))
+    for k in range(len(seen) - 1):
+        if k >= n - 1:
+            s_next, a_next = seen[k][3], seen[k + 1][1]
+            pi = greedy_probabilities(q[s_next], mask[s_next], 0.0 if rule == "q_learning" else EPSILON)
+            g = q[s_next, a_next] if rule == "sarsa" else pi @ q[s_next]
+            for _, _, r, s_next in reversed(seen[k - n + 1 : k + 1]):
+                g = r + (0.0 if s_next == 0 else GAMMA * g)
+            s, a, *_ = seen[k - n + 1]
+            q[s, a] += ALPHA["harmonic"](k, 0) * (g - q[s, a])
+        np.testing.assert_allclose(states[k + 1].q, q, atol=atol, err_msg=f"step {k}")
+    assert sum(s_next == 0 for *_, s_next in seen) >= 3
+
+
 def test_double_q_learning_is_the_books_loop(precision):
     dtype, atol = dtypes(precision)
     env = corridor(dtype)
