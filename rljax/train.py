@@ -4,7 +4,8 @@ A round is `eval_every` steps of every member and then, if wanted, one score of 
 `while_loop`; the host acts only between chunks. Three promises, each a test:
 
 * a result does not depend on how the run was cut: step t of a member uses `fold_in(key, t)`, a score its own key stream;
-* a member stops for itself (target reached, no progress, not finite), is frozen from then on, and the chunk ends with the last;
+* a member stops for itself (target reached, no progress, not finite), counts no more from then on (`keep_state` freezes its
+  state as well), and the chunk ends with the last;
 * the best parameters, by score, are kept; without scores, the last finite ones.
 """
 
@@ -48,9 +49,7 @@ class Plan:
     target: float | Array = np.inf  # a score that is good enough
     patience: int | Array = 1  # scores in a row that must reach it
     give_up: int | Array = _NEVER  # scores without a new best after which to stop
-    keep_state: bool = (
-        False  # freeze the state of what has stopped: a copy a round, dear where it holds a replay buffer
-    )
+    keep_state: bool = False  # freeze the state of what has stopped: a copy a round, dear with a replay buffer
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ def begin(algorithm: Algorithm, key: Array) -> Member:
 
 
 def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tuple[Member, dict[str, Array], Array]:
-    """One round of one member: pure, and so jit, vmap and scan apply. A stopped member comes back as it was.
+    """One round of one member: pure, and so jit, vmap and scan apply. A stopped member comes back as it was, but
+    for its state, which runs on unless `plan.keep_state`.
 
     Args:
       algorithm: the record of functions.

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from rljax import envs, mdp, networks, replay
 from rljax.agents import dqn
+from rljax.agents.dqn import Munchausen
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -38,14 +39,62 @@ def test_a_time_limit_is_no_death(options: dict[str, Any]) -> None:
     assert int(state.steps) == 330 and int(state.updates) == 300
 
 
+def learned(env: Any, first: Any, **options: Any) -> np.ndarray:
+    """The table [A] of a world of one state that begins as `first`, after 300 steps of gradient descent; gamma is 0.5."""
+    network = networks.Network(lambda key: jnp.array([first]), TABLE.apply)
+    options = {"memory": replay.uniform(200), "batch_size": 64, "warmup": 100} | options
+    algorithm = dqn(env, network, gamma=0.5, learning_rate=0.5, optimiser=optax.sgd, epsilon=1.0, **options)
+    keys = jax.random.split(jax.random.key(1), 300)
+    run = jax.jit(lambda key: jax.lax.scan(lambda s, k: algorithm.step(k, s), algorithm.init(key), keys)[0])
+    return np.asarray(algorithm.parameters(run(jax.random.key(0))))[0]
+
+
+@pytest.mark.parametrize(("double", "values"), [(False, [10.0, 5.0]), (True, [5.0, 0.0])])
+def test_targets_are_the_old_parameters_and_double_lets_the_new_ones_choose(double, values) -> None:
+    """Rewards 5 and 0; the old values [0, 10] never move. Plain: r + 10 / 2. Double: the new values prefer action 0: r + 0."""
+    world = mdp.TabularMDP(jnp.ones((1, 2, 1)), jnp.array([[5.0, 0.0]]), gamma=0.5)
+    env = envs.TimeLimit(envs.TabularEnv(world), 7)
+    np.testing.assert_allclose(learned(env, [0.0, 10.0], double=double, target_every=10**6), values, atol=1e-3)
+
+
+def test_a_soft_target_follows_slowly_and_arrives() -> None:
+    slow = learned(endless(7), [0.0, 0.0], target_rate=0.001)
+    assert (slow > 1.0).all() and (slow < 1.5).all(), "1 by the target of zeros, a little more as it moves"
+    np.testing.assert_allclose(learned(endless(7), [0.0, 0.0], target_rate=0.1), 2.0, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "clip", "bonus"), [(0.0, -1.0, 0.0), (0.9, -1.0, -0.9 * np.log(2)), (0.9, -0.1, -0.09)]
+)
+def test_munchausen_pays_for_entropy_and_for_being_sure(alpha, clip, bonus) -> None:
+    """Two equal actions at temperature 1: q = 1 + alpha max(-ln 2, clip) + (q + ln 2) / 2."""
+    options = Munchausen(temperature=1.0, alpha=alpha, clip=clip)
+    value = 2 * (1 + bonus) + np.log(2)
+    np.testing.assert_allclose(learned(endless(7), [0.0, 0.0], munchausen=options), value, atol=0.01)
+
+
+def test_actions_that_are_not_available_are_never_played_nor_hoped_for() -> None:
+    """Action 1 would be worth 100 at first sight."""
+    world = mdp.TabularMDP(jnp.ones((1, 2, 1)), jnp.ones((1, 2)), gamma=0.5, mask=np.array([[True, False]]))
+    env = envs.TabularEnv(world)
+    np.testing.assert_allclose(learned(env, [0.0, 100.0], available=env.available), [2.0, 100.0], atol=0.01)
+
+
+def test_what_is_no_head_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected a Head"):
+        dqn(endless(2), TABLE, head=optax.adam)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"n": 5, "memory": replay.uniform(4)}, "n is 5 and the memory holds 4 steps"),
-        ({"n": 5, "warmup": 2}, "warmup of at least 5"),
+        ({"n": 5, "warmup": 2}, "warmup of at least 4"),
         ({"unroll_steps": 4, "memory": replay.uniform(6)}, "capacity of 8"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"gamma": 1.5}, "gamma is 1.5"),
+        ({"munchausen": Munchausen(), "double": True}, "expected one"),
+        ({"munchausen": Munchausen(), "n": 2}, "expected n=1"),
     ],
 )
 def test_refusals(options: dict[str, Any], message: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rljax.returns import discounted_returns, gae, lambda_returns, n_step_returns, normalise
+from rljax.returns import discounted_returns, gae, lambda_returns, n_step_returns, n_step_reward, normalise
 
 in_both_precisions = pytest.mark.usefixtures("precision")
 T = 7
@@ -486,3 +486,27 @@ def test_gradients_by_hand():
 def test_gradients_of_normalised_returns_are_finite(x, count):
     gradient = jax.jit(jax.grad(lambda x, valid: normalise(x, valid) @ jnp.array([1.0, 5.0, 2.0])))
     chex.assert_tree_all_finite(gradient(jnp.array(x), jnp.arange(3) < count))
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_n_step_reward_is_a_loop_that_stops_at_the_first_boundary(n) -> None:
+    rng = np.random.default_rng(0)
+    r_t, gamma = rng.normal(size=(200, n)).astype(np.float32), 0.9
+    terminated, truncated = rng.random((2, 200, n)) < 0.2
+    given = jax.vmap(lambda *window: n_step_reward(*window, gamma))(r_t, terminated, truncated)
+    for i in range(200):
+        reward = 0.0
+        for k in range(n):
+            reward += gamma**k * float(r_t[i, k])
+            if terminated[i, k] or truncated[i, k]:
+                break
+        discount = 0.0 if terminated[i, k] else gamma ** (k + 1)  # that of an end which is both is an end
+        np.testing.assert_allclose([float(x[i]) for x in given], [reward, discount, k], rtol=1e-5, atol=1e-6)
+
+
+def test_n_step_reward_refuses_what_does_not_fit() -> None:
+    no = np.zeros(3, bool)
+    with pytest.raises(ValueError, match="expected equal shapes"):
+        n_step_reward(np.zeros(3, np.float32), no, no[:2], 0.9)
+    with pytest.raises(TypeError, match="expected bool"):
+        n_step_reward(np.zeros(3, np.float32), np.zeros(3), no, 0.9)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rljax import rollout
-from rljax.envs import CartPole, CartPoleState, TimeLimit, TimeLimitState
+from rljax.envs import CartPole, CartPoleState, EpisodeStatistics, TimeLimit, TimeLimitState
 
 RIGHT, KEY = jnp.int32(1), lambda: jax.random.key(0)
 
@@ -147,3 +147,20 @@ def test_axes_are_made_of_the_environment_itself():
     elapsed = jnp.int32(1)
     step = lambda env: env.step(KEY(), TimeLimitState(CartPoleState(*jnp.zeros(4)), elapsed), RIGHT)[1].truncated
     assert jax.vmap(step, in_axes=(axes,))(stack).tolist() == [True, True, False]
+
+
+def test_episode_statistics_are_those_of_whole_episodes() -> None:
+    """Of every episode that ends in a rollout: the sum of its rewards and its length, by a loop over the record."""
+    env = EpisodeStatistics(TimeLimit(CartPole(), 12))
+    policy = lambda key, observation: jax.random.bernoulli(key).astype(jnp.int32)
+    cursor = rollout.start(jax.random.key(0), env, 4)
+    _, played = jax.jit(lambda c: rollout.unroll(jax.random.key(1), env, policy, c, 60))(cursor)
+    ended, seen = np.asarray(played.terminated | played.truncated), 0
+    for i in range(4):
+        length = 0
+        for t in range(60):
+            length += 1
+            if ended[t, i]:
+                assert int(played.next_state.elapsed[t, i]) == length == float(played.next_state.total[t, i])
+                length, seen = 0, seen + 1
+    assert seen >= 16

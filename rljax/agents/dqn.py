@@ -183,7 +183,11 @@ def dqn(
     memory = replay.uniform(-(-10_000 // block) * block) if memory is None else memory
     network = Network(*network)
     _check_memory(memory, block, unroll_steps, warmup, n)
-    _check_options(munchausen, double, n)
+    if not isinstance(head, Head):
+        raise TypeError(f"head is {head!r}; expected a Head, such as dqn.scalar(losses.huber).")
+    if available is not None:
+        checks.function("available", available, "TabularEnv(...).available")
+    _check_munchausen(munchausen, double, n)
     _check_fit(env, network, head)
     log = EpisodeStatistics(env)
     transform = optimiser(learning_rate)
@@ -322,11 +326,11 @@ def _soften(
 
     pi = softmax(q / T),    r + alpha clip(T log pi(a_{t-1}), clip, 0) + discount T H(pi(. | o_t))
     """
-    pi_tm1, pi_t = (policies.softmax(q, how.temperature, mask) for q, mask in ((q_tm1, mask_tm1), (q_t, mask_t)))
-    tiny = jnp.finfo(pi_t.dtype).tiny
-    own = jnp.clip(how.temperature * jnp.log(jnp.maximum(pi_tm1[a_tm1], tiny)), how.clip, 0.0)
-    entropy = -jnp.sum(pi_t * jnp.log(jnp.maximum(pi_t, tiny)))
-    return r_t + how.alpha * own + discount_t * how.temperature * entropy, pi_t
+    log_prob = policies.categorical.log_prob(q_tm1 / how.temperature, a_tm1, mask_tm1)
+    own = jnp.clip(how.temperature * log_prob, how.clip, 0.0)
+    entropy = policies.categorical.entropy(q_t / how.temperature, mask_t)
+    r_t = r_t + how.alpha * own + discount_t * how.temperature * entropy
+    return r_t, policies.softmax(q_t, how.temperature, mask_t)
 
 
 def _check_memory(memory: Any, block: int, unroll_steps: int, warmup: int, n: int) -> None:
@@ -343,15 +347,15 @@ def _check_memory(memory: Any, block: int, unroll_steps: int, warmup: int, n: in
             f"n is {n} and the memory holds {rows} steps of each environment; expected n at most that. "
             "Take a smaller n or a larger capacity."
         )
-    written = max(1, -(-warmup // block)) * unroll_steps
+    written = (-(-warmup // block) + 1) * unroll_steps  # the first step plays a block too
     if n > written:
         raise ValueError(
             f"n is {n} and the first update comes after {written} steps of each environment; expected n at most that. "
-            f"Take a warmup of at least {n * block // unroll_steps} transitions."
+            f"Take a warmup of at least {(-(-n // unroll_steps) - 1) * block} transitions."
         )
 
 
-def _check_options(munchausen: Munchausen | None, double: bool, n: int) -> None:
+def _check_munchausen(munchausen: Munchausen | None, double: bool, n: int) -> None:
     if munchausen is None:
         return
     if not isinstance(munchausen, Munchausen):
