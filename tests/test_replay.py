@@ -72,23 +72,58 @@ def test_priorities_are_the_odds_and_weights_undo_them():
     np.testing.assert_allclose(drawn.weight, weight / weight.max(), rtol=1e-4)
 
 
-def test_a_full_ring_is_written_in_place():
-    memory = replay.uniform(100_000)
-    state = memory.init(jnp.zeros(8), 1, 1)
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    assert size < 1.1 * 100_000 * 8 * 4
+def test_a_ring_takes_no_more_than_its_data() -> None:
+    state = replay.uniform(100_000).init(jnp.zeros(8), 1, 1)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(state)) < 1.1 * 100_000 * 8 * 4
 
-    def many(state: replay.State, key: jax.Array) -> tuple[replay.State, jax.Array]:
-        def body(state: replay.State, i: jax.Array) -> tuple[replay.State, jax.Array]:
-            state = memory.add(state, jnp.ones((10, 1, 8)))
-            return state, memory.sample(jax.random.fold_in(key, i), state, 32).transition.sum()
 
-        return jax.lax.scan(body, state, jnp.arange(50))
+@pytest.mark.parametrize("make", [replay.uniform, replay.prioritised])
+@pytest.mark.parametrize("members", [1, 16])
+def test_rings_are_written_in_place(make, members) -> None:
+    """One member alone, or several under `vmap`: no copy of the buffers in a loop of writes and draws."""
+    memory = make(20_000)
+    state = jax.vmap(lambda _: memory.init(jnp.zeros(32), 1, 1))(jnp.arange(members))
 
-    compiled = jax.jit(many, donate_argnums=0).lower(state, jax.random.key(0)).compile()
-    memory_used = compiled.memory_analysis()
-    assert memory_used is not None
-    assert memory_used.temp_size_in_bytes < 0.1 * size
+    def both(key: jax.Array, state: replay.State) -> tuple[replay.State, jax.Array]:
+        state = memory.add(state, jnp.ones((10, 1, 32)))
+        return state, memory.sample(key, state, 32).transition.sum()
+
+    def many(state: replay.State, keys: jax.Array) -> tuple[replay.State, jax.Array]:
+        return jax.lax.scan(lambda state, keys: jax.vmap(both)(keys, state), state, keys)
+
+    keys = jax.random.split(jax.random.key(0), (50, members))
+    used = jax.jit(many, donate_argnums=0).lower(state, keys).compile().memory_analysis()
+    assert used is not None
+    assert used.temp_size_in_bytes < 0.1 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+
+def test_leaves_keep_their_types_and_trees_their_form() -> None:
+    memory = replay.uniform(4)
+    example = {"o": jnp.zeros((2, 2), jnp.uint8), "x": (jnp.float32(0), jnp.bool_(False))}
+    state = memory.init(example, 1, 1)
+    written = jax.tree.map(lambda leaf: jnp.ones((4, 1, *leaf.shape), leaf.dtype), example)
+    drawn = memory.sample(jax.random.key(0), memory.add(state, written), 3).transition
+    for leaf, like in zip(jax.tree.leaves(drawn), jax.tree.leaves(example), strict=True):
+        assert leaf.dtype == like.dtype and leaf.shape == (3, 1, *like.shape) and bool(leaf.astype(bool).all())
+    assert jax.tree.structure(drawn) == jax.tree.structure(example)
+
+
+def test_ten_million_draws_never_meet_a_slot_of_zero_priority() -> None:
+    """Odd slots of the written half have 10^6, even ones nothing but eps, 10^-12 as likely; the rest was never written."""
+    memory = replay.prioritised(1000, alpha=1.0)
+    state = memory.add(memory.init(jnp.int32(0), 1, 1), jnp.arange(500, dtype=jnp.int32)[:, None])
+    slot = jnp.arange(500, dtype=jnp.int32)
+    state = memory.update(state, slot, jnp.where(slot % 2 == 1, 1e6, 0.0))
+
+    @jax.jit
+    def wrong(state: replay.PrioritisedState, key: jax.Array) -> jax.Array:
+        def count(total: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+            index = memory.sample(jax.random.fold_in(key, i), state, 10_000).index
+            return total + ((index >= 500) | (index % 2 == 0)).sum(dtype=jnp.int32), None
+
+        return jax.lax.scan(count, jnp.int32(0), jnp.arange(1000))[0]
+
+    assert int(wrong(state, jax.random.key(0))) == 0
 
 
 @pytest.mark.parametrize(
