@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -101,6 +105,136 @@ def huber(error: Array, delta: float | Array = 1.0) -> Array:
     return inside * (error - 0.5 * inside)
 
 
+def td_loss(
+    prediction_tm1: Array,
+    target_t: Array,
+    weight: Array | None = None,
+    penalty: Callable[[Array], Array] = squared,
+) -> Array:
+    """The mean penalty of TD errors, each counting `weight` times.
+
+        L = mean_i (w_i penalty(target_i - prediction_i))        not divided by the sum of the weights
+
+    Args:
+      prediction_tm1: [...] values of what was done, as a function of the parameters.
+      target_t: [...] same shape: see `backups`.
+      weight: [...] same shape: importance weights, as `replay` gives them.
+      penalty: of each error: `squared`, `huber`, or any other function, element by element.
+
+    Returns:
+      []. Gradient reaches `prediction_tm1` alone.
+
+    Errors:
+      ValueError: unequal shapes, (B,) against (B, 1) included.
+
+    Example:
+      >>> float(td_loss(jnp.array([1., 2.]), jnp.array([3., 5.]), jnp.array([1., 0.5]), huber))
+      1.375
+
+    Mnih et al. (2015); with weights Schaul et al. (2016), alg. 1.
+    """
+    checks.same_shape(
+        prediction_tm1=prediction_tm1, target_t=target_t, **({} if weight is None else {"weight": weight})
+    )
+    loss = penalty(jax.lax.stop_gradient(target_t) - prediction_tm1)
+    return jnp.mean(loss if weight is None else jax.lax.stop_gradient(jnp.asarray(weight, loss.dtype)) * loss)
+
+
+def categorical_projection(support_target: Array, probs: Array, support: Array) -> Array:
+    """A distribution moved onto fixed atoms: what lies between two of them is shared, the nearer gets more.
+
+        p_i = sum_j probs_j max(0, 1 - |clip(y_j, z_1, z_K) - z_i| / (z_2 - z_1))
+
+    Keeps the mass, and the mean too unless something lies beyond the first or the last atom.
+
+    Args:
+      support_target: [J] y, where the mass lies, in any order: r_t + discount_t z.
+      probs: [J] the mass.
+      support: [K] z, ascending at equal distances.
+
+    Returns:
+      [K]. Gradient reaches all arguments.
+
+    Errors:
+      ValueError: unequal shapes of y and mass; fewer than two atoms, or atoms not ascending at equal distances.
+
+    Example:
+      >>> z = jnp.array([0., 1., 2.])
+      >>> categorical_projection(0.5 + 0.5 * z, jnp.array([0.2, 0.3, 0.5]), z).tolist()
+      [0.1, 0.65, 0.25]
+
+    Bellemare, Dabney & Munos (2017), eq. 7.
+    """
+    checks.rank(1, support_target=support_target, support=support)
+    checks.same_shape(support_target=support_target, probs=probs)
+    _check_support(support)
+    last = support.shape[0] - 1
+    # In steps of the support: rounding cannot take mass away, since 1 - x and x add up to 1.
+    place = jnp.clip((support_target - support[0]) / (support[-1] - support[0]) * last, 0.0, last)
+    distance = jnp.abs(place[None, :] - jnp.arange(last + 1, dtype=place.dtype)[:, None])
+    return jnp.maximum(1.0 - distance, 0.0) @ probs
+
+
+def categorical_loss(logits_tm1: Array, probs_target: Array) -> Array:
+    """Cross-entropy between a predicted distribution and its target.
+
+        L = -sum_i probs_i log softmax(logits)_i
+
+    Args:
+      logits_tm1: [K] of the atoms, as a function of the parameters.
+      probs_target: [K] the target: `categorical_projection`.
+
+    Returns:
+      [] in nat, at least the entropy of the target. Gradient reaches `logits_tm1` alone: softmax(logits) - probs.
+
+    Errors:
+      ValueError: more than one axis or unequal shapes.
+
+    Example:
+      >>> float(categorical_loss(jnp.log(jnp.array([0.5, 0.25, 0.25])), jnp.array([0., 1., 0.])))
+      1.386294
+
+    Bellemare, Dabney & Munos (2017), alg. 1.
+    """
+    checks.rank(1, logits_tm1=logits_tm1)
+    checks.same_shape(logits_tm1=logits_tm1, probs_target=probs_target)
+    return -jnp.sum(jax.lax.stop_gradient(probs_target) * jax.nn.log_softmax(logits_tm1))
+
+
+def quantile_loss(quantiles_tm1: Array, target_quantiles: Array, delta: ArrayLike = 1.0) -> Array:
+    """Each quantile is pulled up with weight tau by what lies above it, and down with 1 - tau by what lies below.
+
+        L = sum_i mean_j |tau_i - 1{u_ij < 0}| huber(u_ij, delta) / delta,    u_ij = y_j - theta_i,    tau_i = (2i + 1) / 2K
+
+    Args:
+      quantiles_tm1: [K] theta, i = 0 ... K - 1, as a function of the parameters.
+      target_quantiles: [J] y, equally likely returns, in any order.
+      delta: [] up to which an error counts by its square; 0 is quantile regression, |u| itself. May be traced.
+
+    Returns:
+      []. Gradient reaches `quantiles_tm1` alone.
+
+    Errors:
+      ValueError: more than one axis; a negative delta.
+
+    Example:
+      >>> float(quantile_loss(jnp.array([0., 2.]), jnp.array([1., 5.]), 0.0))  # (1/4 + 5/4) / 2 + (1/4 + 9/4) / 2
+      2.0
+
+    Dabney et al. (2018), Distributional reinforcement learning with quantile regression; by delta as in Dabney et al. (2018),
+    Implicit quantile networks, eq. 3: so that 0 is the limit of small ones.
+    """
+    checks.rank(1, quantiles_tm1=quantiles_tm1, target_quantiles=target_quantiles)
+    checks.real("delta", delta, 0, below=True)
+    count, dtype = quantiles_tm1.shape[0], quantiles_tm1.dtype
+    error = jax.lax.stop_gradient(target_quantiles)[None, :] - quantiles_tm1[:, None]
+    tau = (jnp.arange(count, dtype=dtype)[:, None] + 0.5) / count
+    delta = jnp.asarray(delta, dtype)
+    slope = jnp.where(delta == 0, jnp.sign(error), jnp.clip(error / jnp.where(delta == 0, 1.0, delta), -1.0, 1.0))
+    huber_by_delta = slope * (error - 0.5 * delta * slope)
+    return jnp.sum(jnp.mean(jnp.where(error < 0, 1.0 - tau, tau) * huber_by_delta, axis=1))
+
+
 def masked_mean(x: Array, valid: Array | None = None) -> Array:
     """The mean of x over valid entries, 0 if there are none; what stands at invalid ones, NaN included, has no effect.
 
@@ -118,3 +252,15 @@ def masked_mean(x: Array, valid: Array | None = None) -> Array:
 def _without_padding(valid: Array | None, *arrays: Array) -> tuple[Array, ...]:
     """Zeros at padding, before anything is multiplied: in a gradient 0 * NaN is NaN."""
     return arrays if valid is None else tuple(jnp.where(valid, array, 0.0) for array in arrays)
+
+
+def _check_support(support: Array) -> None:
+    checks.integer("the number of atoms", support.shape[0], 2)
+    if isinstance(support, jax.core.Tracer):
+        return
+    steps = np.diff(np.asarray(support, np.float64))
+    if not (steps > 0).all() or np.ptp(steps) > 1e-3 * steps.mean():
+        raise ValueError(
+            f"support has steps between {steps.min():g} and {steps.max():g}; expected ascending atoms at equal distances. "
+            "Take jnp.linspace(lowest, highest, atoms)."
+        )

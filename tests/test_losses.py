@@ -182,6 +182,149 @@ def test_a_mean_refuses_a_mask_of_another_shape_or_type():
         masked_mean(jnp.zeros(3), jnp.ones((3, 1), bool))
 
 
+# TD losses, of numbers and of distributions ---------------------------------------------------------------------------
+
+project = jax.jit(losses.categorical_projection)
+of_logits = jax.jit(jax.value_and_grad(losses.categorical_loss, (0, 1)))
+of_quantiles = jax.jit(jax.value_and_grad(losses.quantile_loss, (0, 1)))
+
+
+@in_both_precisions
+def test_td_loss_by_hand():
+    prediction, target, weight = jnp.array([1.0, 2.0, 5.0]), jnp.array([3.0, 2.0, 4.5]), jnp.array([1.0, 7.0, 4.0])
+    slopes = lambda *given: jax.value_and_grad(losses.td_loss, (0, 1))(*given)
+    loss, (slope, constant) = slopes(prediction, target)
+    close(loss, (2 + 0 + 0.125) / 3)
+    close(slope, [-2 / 3, 0, 0.5 / 3])
+    close(constant, [0, 0, 0])
+    loss, (slope, constant) = slopes(prediction, target, weight, losses.huber)
+    close(loss, (1.5 + 0 + 0.5) / 3)  # the mean, whatever the weights add up to
+    close(slope, [-1 / 3, 0, 2 / 3])
+    close(constant, [0, 0, 0])
+    close(jax.grad(lambda w: losses.td_loss(prediction, target, w))(weight), [0, 0, 0])
+    close(losses.td_loss(prediction, target, jnp.array([1, 0, 0])), 2 / 3)  # whole weights too
+
+
+def test_a_td_loss_is_a_value_loss_unless_weighted():
+    prediction, target = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 3)), jnp.float32)
+    close(losses.td_loss(prediction, target), value_loss(prediction, target))
+
+
+@in_both_precisions
+def test_a_projection_by_hand():
+    z = jnp.array([0.0, 1.0, 2.0])
+    close(project(jnp.array([0.5, 1.0, 1.5]), jnp.array([0.2, 0.3, 0.5]), z), [0.1, 0.3 + 0.1 + 0.25, 0.25])
+    close(project(jnp.array([-7.0, 9.0]), jnp.array([0.2, 0.8]), z), [0.2, 0, 0.8])  # beyond the ends
+    close(project(jnp.full(3, 1.75), jnp.array([0.2, 0.3, 0.5]), z), [0, 0.25, 0.75])  # an end: all at the reward
+
+
+def projected_in_a_loop(y, probs, z):
+    """Algorithm 1 of Bellemare et al.: each atom's mass to its two neighbours."""
+    out, step = np.zeros(len(z)), z[1] - z[0]
+    for j in range(len(y)):
+        b = (min(max(y[j], z[0]), z[-1]) - z[0]) / step
+        low, high = int(np.floor(b)), int(np.ceil(b))
+        if low == high:
+            out[low] += probs[j]
+        else:
+            out[low] += probs[j] * (high - b)
+            out[high] += probs[j] * (b - low)
+    return out
+
+
+@in_both_precisions
+def test_a_projection_is_the_papers_loop_and_keeps_mass_and_mean(precision):
+    z = np.linspace(-10, 10, 51)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        probs, y = rng.dirichlet(np.full(51, 0.3)), rng.normal() + rng.random() * z
+        found = np.asarray(project(*(jnp.asarray(x, float) for x in (y, probs, z))), np.float64)
+        atol = 1e-12 if precision else 2e-6
+        close(found, projected_in_a_loop(y, probs, z), atol)
+        close(found.sum(), 1, atol)
+        if np.abs(y).max() <= 10:
+            close(found @ z, y @ probs, 10 * atol)
+        same = project(*(jnp.asarray(x, float) for x in (z[::-1], probs, z)))  # the order of what is moved is nothing
+        close(same, probs[::-1], 10 * atol)
+
+
+@in_both_precisions
+def test_cross_entropy_by_hand_and_its_slope():
+    p = np.array([0.5, 0.25, 0.25])
+    loss, (slope, constant) = of_logits(jnp.log(jnp.asarray(p)) + 3.0, jnp.array([0.0, 0.5, 0.5]))
+    close(loss, np.log(4))
+    close(slope, p - [0, 0.5, 0.5])
+    close(constant, [0, 0, 0])
+    loss, (slope, _) = of_logits(jnp.array([1e30, 0.0, -1e30]), jnp.array([1.0, 0.0, 0.0]))
+    close(loss, 0)
+    close(slope, [0, 0, 0])
+
+
+@in_both_precisions
+def test_quantile_loss_by_hand():
+    theta, y = jnp.array([0.0, 2.0]), jnp.array([1.0, 5.0])
+    loss, (slope, constant) = of_quantiles(theta, y, 0.0)
+    close(loss, (0.25 * 1 + 0.25 * 5) / 2 + (0.25 * 1 + 0.75 * 3) / 2)
+    close(slope, [-0.25, (0.25 - 0.75) / 2])
+    close(constant, [0, 0])
+    loss, (slope, _) = of_quantiles(theta, y, 2.0)  # u^2 / 4 up to 2, |u| - 1 beyond
+    close(loss, (0.25 * 0.25 + 0.25 * 4) / 2 + (0.25 * 0.25 + 0.75 * 2) / 2)
+    close(slope, [-(0.25 * 0.5 + 0.25) / 2, (0.25 * 0.5 - 0.75) / 2])
+
+
+@in_both_precisions
+def test_quantile_loss_is_a_loop(precision):
+    for seed, delta in enumerate((0.0, 0.3, 1.0, 2.0)):
+        rng = np.random.default_rng(seed)
+        theta, y, expected = rng.normal(size=4), 2 * rng.normal(size=6), 0.0
+        for i in range(4):
+            for j in range(6):
+                u, tau = y[j] - theta[i], (2 * i + 1) / 8
+                size = abs(u) - delta / 2 if abs(u) > delta else u * u / 2 / delta
+                expected += abs(tau - (u < 0)) * size / 6
+        found, _ = of_quantiles(jnp.asarray(theta, float), jnp.asarray(y, float), delta)
+        close(found, expected, 1e-12 if precision else 2e-6)
+
+
+def test_one_quantile_is_the_median_and_a_small_delta_is_none():
+    y = jnp.asarray(np.random.default_rng(0).normal(size=9), jnp.float32)
+    theta = jnp.array([0.3])
+    close(of_quantiles(theta, y, 0.0)[0], np.abs(y - theta).mean() / 2)
+    close(of_quantiles(theta, y, 1e-6)[0], of_quantiles(theta, y, 0.0)[0])
+    at_rest = of_quantiles(jnp.median(y)[None], y, 0.0)[1][0]
+    close(at_rest, 0)  # four above and four below
+
+
+def test_quantiles_settle_at_the_quantiles():
+    y = jnp.arange(8.0)
+    rate = lambda k: 0.5 / (1 + 0.1 * k)  # the slope of |u| does not vanish
+    down = lambda k, theta: theta - rate(k) * jax.grad(losses.quantile_loss)(theta, y, 0.0)
+    theta = jax.jit(lambda theta: jax.lax.fori_loop(0, 2000, down, theta))(jnp.zeros(4))
+    assert (np.abs(theta - np.array([0.5, 2.5, 4.5, 6.5])) < 0.51).all()  # tau = 1/8: anywhere between the first two
+
+
+@pytest.mark.parametrize("loss", [losses.td_loss, losses.categorical_loss, losses.quantile_loss])
+def test_a_column_against_a_row_is_no_td_loss(loss):
+    for shapes in (((3,), (3, 1)), ((3, 1), (3,))):
+        with pytest.raises(ValueError, match=r"has shape \(3, 1\)|\(3, 1\); expected equal shapes"):
+            loss(*map(jnp.zeros, shapes))
+
+
+def test_impossible_weights_atoms_and_deltas_are_refused():
+    x = jnp.zeros(3)
+    with pytest.raises(ValueError, match=r"weight \(3, 1\); expected equal shapes"):
+        losses.td_loss(x, x, jnp.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"support_target has shape \(3,\) and probs \(2,\)"):
+        losses.categorical_projection(x, x[:2], jnp.arange(3.0))
+    with pytest.raises(ValueError, match="the number of atoms is 1"):
+        losses.categorical_projection(x, x, jnp.zeros(1))
+    for support, low, high in (([0.0, 1.0, 3.0], 1, 2), ([2.0, 1.0, 0.0], -1, -1), ([0.0, 0.0, 0.0], 0, 0)):
+        with pytest.raises(ValueError, match=f"support has steps between {low} and {high}; expected ascending"):
+            losses.categorical_projection(x, x, jnp.array(support))
+    with pytest.raises(ValueError, match="delta is -1"):
+        losses.quantile_loss(x, x, -1.0)
+
+
 # Transformations ------------------------------------------------------------------------------------------------------
 
 
