@@ -11,6 +11,7 @@ A round is `eval_every` steps of every member and then, if wanted, one score of 
 
 from __future__ import annotations
 
+import concurrent.futures
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -311,8 +312,13 @@ def _run(
         i, members, rows = lax.while_loop(going, body, (jnp.int32(0), members, rows))
         return members, rows, i
 
-    members = jax.jit(jax.vmap(lambda setting, key: begin(make(**setting), key)))(settings, keys)
-    compiled = jax.jit(program, donate_argnums=2).lower(settings, keys, members, jnp.int32(0)).compile()
+    # Two programs, compiled side by side: XLA keeps no more than one core and a bit busy with each.
+    first = jax.jit(jax.vmap(lambda setting, key: begin(make(**setting), key))).trace(settings, keys)
+    with concurrent.futures.ThreadPoolExecutor(1) as aside:
+        starting = aside.submit(first.lower().compile)
+        lowered = jax.jit(program, donate_argnums=2).lower(settings, keys, first.out_info, jnp.int32(0))
+        compiled = lowered.compile()
+        members = starting.result()(settings, keys)
     compile_seconds = time.perf_counter() - began
 
     began, done, chunks, elapsed = time.perf_counter(), 0, [], []

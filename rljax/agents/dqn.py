@@ -18,6 +18,9 @@ One step of the algorithm, for action values q with parameters theta and older p
 | double                     | `double=True`                                              | van Hasselt et al. (2016) |
 | prioritised replay         | `memory=replay.prioritised(100_000)`                       | Schaul et al. (2016)      |
 | n-step                     | `n=3`                                                      | Hessel et al. (2018)      |
+| dueling                    | `networks.q_network(sizes, dueling=True)`                  | Wang et al. (2016)        |
+| categorical, C51           | `head=categorical(0, 100)`, a network with 51 atoms        | Bellemare et al. (2017)   |
+| quantile regression        | `head=quantile(51)`, a network with 51 atoms               | Dabney et al. (2018)      |
 | Munchausen                 | `munchausen=Munchausen()`                                  | Vieillard et al. (2020)   |
 
 Departures from the papers:
@@ -39,11 +42,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from rljax import backups, checks, losses, policies, replay, returns, rollout
+from rljax import backups, checks, losses, noise, policies, replay, returns, rollout
+from rljax.agents import dqn_checks
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
@@ -53,7 +58,7 @@ Schedule = Callable[[Array], Array]  # of the environment steps made, [] int32; 
 
 
 class Head(NamedTuple):
-    """What the output of a network says of each action: `scalar` below.
+    """What the output of a network says of each action: `scalar`, `categorical`, `quantile` below.
 
     `loss(output_tm1 [A, ...], a_tm1, r_t, discount_t, output_t [A, ...], pi_t [A])` is that of one transition: its value,
     whose gradient reaches `output_tm1` alone, and a priority, how wrong the prediction was.
@@ -94,6 +99,43 @@ def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
         return penalty(error), jnp.abs(error)
 
     return Head(lambda q: q, loss, ())
+
+
+def categorical(low: float, high: float, atoms: int = 51) -> Head:
+    """C51: the probabilities of `atoms` equally spaced returns z from `low` to `high`; the network gives their logits.
+
+    loss = cross-entropy(p, softmax(logits(a))),    p: that of r + discount z, moved back onto z; z as sum_a pi(a) p'(a)
+    """
+    checks.integer("atoms", atoms, 2)
+    checks.real("low", low, below=True)
+    checks.real("high", high, low, above=True, below=True)
+    support = np.linspace(low, high, atoms)
+
+    def loss(
+        logits_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, logits_t: Array, pi_t: Array
+    ) -> tuple[Array, Array]:
+        z = jnp.asarray(support, logits_t.dtype)
+        p = losses.categorical_projection(r_t + discount_t * z, pi_t @ jax.nn.softmax(logits_t), z)
+        value = losses.categorical_loss(logits_tm1[a_tm1], p)
+        return value, value
+
+    return Head(lambda logits: jax.nn.softmax(logits) @ jnp.asarray(support, logits.dtype), loss, (atoms,))
+
+
+def quantile(atoms: int = 51, delta: ArrayLike = 1.0) -> Head:
+    """QR-DQN: `atoms` quantiles of the return, those at (2i + 1) / (2 atoms).
+
+    loss = sum_a pi(a) quantile_loss(theta(a_tm1), r + discount theta'(a), delta)
+    """
+    checks.integer("atoms", atoms, 1)
+    checks.real("delta", delta, 0, below=True)
+
+    def loss(z_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, z_t: Array, pi_t: Array) -> tuple[Array, Array]:
+        each = jax.vmap(lambda z: losses.quantile_loss(z_tm1[a_tm1], r_t + discount_t * z, delta))(z_t)
+        value = pi_t @ each
+        return value, value
+
+    return Head(lambda z: z.mean(axis=-1), loss, (atoms,))
 
 
 def dqn(
@@ -182,25 +224,31 @@ def dqn(
     block = unroll_steps * num_envs
     memory = replay.uniform(-(-10_000 // block) * block) if memory is None else memory
     network = Network(*network)
-    _check_memory(memory, block, unroll_steps, warmup, n)
+    dqn_checks.memory(memory, block, unroll_steps, warmup, n)
     if not isinstance(head, Head):
         raise TypeError(f"head is {head!r}; expected a Head, such as dqn.scalar(losses.huber).")
     if available is not None:
         checks.function("available", available, "TabularEnv(...).available")
-    _check_munchausen(munchausen, double, n)
-    _check_fit(env, network, head)
+    if munchausen is not None:
+        if not isinstance(munchausen, Munchausen):
+            raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
+        dqn_checks.munchausen(*munchausen, double, n)
+    actions = dqn_checks.fit(env, network, head.shape)
     log = EpisodeStatistics(env)
     transform = optimiser(learning_rate)
+
+    def q(params: Any, observation: Any) -> Array:
+        return head.values(network.apply(params, observation))
 
     def mask(observation: Any) -> Array | None:
         return None if available is None else available(observation)
 
     def init(key: Array) -> DqnState:
         checks.key(key)
-        key_network, key_start, key_play = (jax.random.fold_in(key, role) for role in range(3))
+        key_network, key_start, key_play = (jax.random.fold_in(noise.fused(key), role) for role in range(3))
         params = network.init(key_network)
         cursor = rollout.start(key_start, log, num_envs)
-        _, played = jax.eval_shape(play, key_play, params, cursor, 1.0)
+        _, played = jax.eval_shape(functools.partial(rollout.unroll, key_play, log, at_random, cursor, unroll_steps))
         example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), _kept(played))
         state = DqnState(
             params,
@@ -212,19 +260,15 @@ def dqn(
             jnp.int32(0),
             jnp.zeros(num_envs, jnp.result_type(float)),
         )
-        random = lambda i, state: collect(jax.random.fold_in(key_play, i), state, 1.0)
-        return lax.fori_loop(0, -(-warmup // block), random, state)
+        once = lambda i, state: collect(jax.random.fold_in(key_play, i), at_random, state)
+        return lax.fori_loop(0, -(-warmup // block), once, state)
 
-    def play(key: Array, params: Any, cursor: rollout.Cursor, share: ArrayLike) -> tuple[rollout.Cursor, Transition]:
-        def policy(key: Array, observation: Any) -> Array:
-            q = head.values(network.apply(params, observation))
-            return policies.epsilon_greedy(key, q, share, mask(observation))
+    def at_random(key: Array, observation: Any) -> Array:
+        return policies.categorical.sample(key, jnp.zeros(actions), mask(observation))
 
-        return rollout.unroll(key, log, policy, cursor, unroll_steps)
-
-    def collect(key: Array, state: DqnState, share: ArrayLike) -> DqnState:
-        """K steps of each environment, epsilon-greedily, into the memory."""
-        cursor, played = play(key, state.params, state.cursor, share)
+    def collect(key: Array, policy: rollout.Policy, state: DqnState) -> DqnState:
+        """K steps of each environment into the memory."""
+        cursor, played = rollout.unroll(key, log, policy, state.cursor, unroll_steps)
         ended, total = played.terminated | played.truncated, played.next_state.total
         latest = unroll_steps - 1 - jnp.argmax(ended[::-1], axis=0)
         last = jnp.take_along_axis(total, latest[None], axis=0)[0]
@@ -238,7 +282,8 @@ def dqn(
     def step(key: Array, state: DqnState) -> tuple[DqnState, dict[str, Array]]:
         key_play, key_learn = jax.random.split(key)
         share = jnp.asarray(epsilon(state.steps) if callable(epsilon) else epsilon, jnp.result_type(float))
-        state = collect(key_play, state, share)
+        explore = lambda key, o: policies.epsilon_greedy(key, q(state.params, o), share, mask(o))
+        played = collect(key_play, explore, state)
 
         def once(state: DqnState, i: Array) -> tuple[DqnState, dict[str, Array]]:
             sample = memory.sample(jax.random.fold_in(key_learn, i), state.memory, batch_size)
@@ -256,7 +301,7 @@ def dqn(
             )
             return state, metrics
 
-        state, metrics = lax.scan(once, state, jnp.arange(num_updates, dtype=jnp.int32))
+        state, metrics = lax.scan(once, played, jnp.arange(num_updates, dtype=jnp.int32))
         metrics = {name: values.mean() for name, values in metrics.items()}
         metrics |= {"mean_return": state.last_return.mean(), "epsilon": share, "steps": state.steps}
         return state, metrics
@@ -265,46 +310,57 @@ def dqn(
         params: Any, target: Any, optimiser_state: optax.OptState, sample: replay.Sample
     ) -> tuple[Any, optax.OptState, Array, dict[str, Array]]:
         """One gradient step on one sample; also the priorities [B] of its windows."""
-        (loss, (priority, q)), gradient = jax.value_and_grad(objective, has_aux=True)(params, target, sample)
+        (loss, (priority, chosen)), gradient = jax.value_and_grad(objective, has_aux=True)(
+            params, target, sample, network, head, gamma, double=double, munchausen=munchausen, available=available
+        )
         with jax.numpy_dtype_promotion("standard"):  # adam raises a float to an integer power: refused under "strict"
             change, optimiser_state = transform.update(gradient, optimiser_state, params)
-        return jax.tree.map(jnp.add, params, change), optimiser_state, priority, {"loss": loss, "q": q}
-
-    def objective(params: Any, target: Any, sample: replay.Sample) -> tuple[Array, tuple[Array, Array]]:
-        """Mean loss of a sample of windows [B, n]; the priorities [B] and the mean estimate besides."""
-        window = sample.transition
-        r_t, discount_t, last = jax.vmap(lambda w: returns.n_step_reward(w.reward, w.terminated, w.truncated, gamma))(
-            window
-        )
-        first = jax.tree.map(lambda leaf: leaf[:, 0], window)
-        o_t = jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, last), window.next_observation)
-        apply = jax.vmap(network.apply, (None, 0))
-        output_tm1, output_t = apply(params, first.observation), apply(target, o_t)
-        values_t = jax.vmap(head.values)(output_t)
-        mask_t = None if available is None else jax.vmap(available)(o_t)
-        if munchausen is None:
-            chooser = jax.vmap(head.values)(apply(lax.stop_gradient(params), o_t)) if double else values_t
-            pi_t = jax.nn.one_hot(jax.vmap(policies.greedy)(chooser, mask_t), values_t.shape[-1], dtype=values_t.dtype)
-        else:
-            values_tm1 = jax.vmap(head.values)(apply(target, first.observation))
-            mask_tm1 = None if available is None else jax.vmap(available)(first.observation)
-            soft = jax.vmap(functools.partial(_soften, munchausen))
-            r_t, pi_t = soft(values_tm1, first.action, mask_tm1, r_t, discount_t, values_t, mask_t)
-        loss, priority = jax.vmap(head.loss)(
-            output_tm1, first.action, r_t, discount_t, lax.stop_gradient(output_t), lax.stop_gradient(pi_t)
-        )
-        chosen = jax.vmap(lambda output, a: head.values(output)[a])(output_tm1, first.action)
-        return jnp.mean(sample.weight * loss), (priority, chosen.mean())
+        return jax.tree.map(jnp.add, params, change), optimiser_state, priority, {"loss": loss, "q": chosen}
 
     def act(params: Any, key: Array, observation: Any) -> Array:
         del key
-        return policies.greedy(head.values(network.apply(params, observation)), mask(observation))
+        return policies.greedy(q(params, observation), mask(observation))
 
     def score(key: Array, params: Any) -> Array:
         policy = lambda key, observation: act(params, key, observation)
         return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
 
     return Algorithm(init, step, lambda state: state.params, act, score)
+
+
+def objective(
+    params: Any,
+    target: Any,
+    sample: replay.Sample,
+    network: Network,
+    head: Head,
+    gamma: ArrayLike,
+    *,
+    double: bool = False,
+    munchausen: Munchausen | None = None,
+    available: Callable[[Any], Array] | None = None,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Mean loss of a sample of windows [B, n], as a function of `params`; beside it the priorities [B], and the mean of
+    what the chosen actions are thought to be worth. Arguments as of `dqn`."""
+    window = sample.transition
+    n_step = jax.vmap(lambda w: returns.n_step_reward(w.reward, w.terminated, w.truncated, gamma))
+    r_t, discount_t, last = n_step(window)
+    first = jax.tree.map(lambda leaf: leaf[:, 0], window)
+    o_t = jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, last), window.next_observation)
+    apply, values = jax.vmap(network.apply, (None, 0)), jax.vmap(head.values)
+    mask = (lambda observation: None) if available is None else jax.vmap(available)
+    output_tm1, output_t = apply(params, first.observation), lax.stop_gradient(apply(target, o_t))
+    q_t = values(output_t)
+    if munchausen is None:
+        chooser = values(apply(lax.stop_gradient(params), o_t)) if double else q_t
+        pi_t = jax.nn.one_hot(jax.vmap(policies.greedy)(chooser, mask(o_t)), q_t.shape[-1], dtype=q_t.dtype)
+    else:
+        q_tm1 = values(apply(target, first.observation))
+        soften = jax.vmap(functools.partial(_soften, munchausen))
+        r_t, pi_t = soften(q_tm1, first.action, mask(first.observation), r_t, discount_t, q_t, mask(o_t))
+    loss, priority = jax.vmap(head.loss)(output_tm1, first.action, r_t, discount_t, output_t, lax.stop_gradient(pi_t))
+    chosen = jax.vmap(lambda q, a: q[a])(values(output_tm1), first.action)
+    return jnp.mean(sample.weight * loss), (priority, chosen.mean())
 
 
 def _kept(played: Transition) -> Transition:
@@ -331,57 +387,3 @@ def _soften(
     entropy = policies.categorical.entropy(q_t / how.temperature, mask_t)
     r_t = r_t + how.alpha * own + discount_t * how.temperature * entropy
     return r_t, policies.softmax(q_t, how.temperature, mask_t)
-
-
-def _check_memory(memory: Any, block: int, unroll_steps: int, warmup: int, n: int) -> None:
-    if not isinstance(memory, replay.Replay):
-        raise TypeError(f"memory is {memory!r}; expected a replay.Replay, such as replay.uniform(100_000).")
-    if memory.capacity % block:
-        raise ValueError(
-            f"memory holds {memory.capacity} transitions and {block} are played at a time; expected a multiple. "
-            f"Take a capacity of {-(-memory.capacity // block) * block}."
-        )
-    rows = memory.capacity // block * unroll_steps
-    if n > rows:
-        raise ValueError(
-            f"n is {n} and the memory holds {rows} steps of each environment; expected n at most that. "
-            "Take a smaller n or a larger capacity."
-        )
-    written = (-(-warmup // block) + 1) * unroll_steps  # the first step plays a block too
-    if n > written:
-        raise ValueError(
-            f"n is {n} and the first update comes after {written} steps of each environment; expected n at most that. "
-            f"Take a warmup of at least {(-(-n // unroll_steps) - 1) * block} transitions."
-        )
-
-
-def _check_munchausen(munchausen: Munchausen | None, double: bool, n: int) -> None:
-    if munchausen is None:
-        return
-    if not isinstance(munchausen, Munchausen):
-        raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
-    checks.real("munchausen.temperature", munchausen.temperature, 0, above=True, below=True)
-    checks.real("munchausen.alpha", munchausen.alpha, 0, 1)
-    checks.real("munchausen.clip", munchausen.clip, high=0)
-    if double:
-        raise ValueError("munchausen and double are given; expected one: a soft policy has no best action to choose.")
-    if n > 1:
-        raise ValueError(f"munchausen is given and n is {n}; expected n=1: its bonus is part of every single reward.")
-
-
-def _check_fit(env: Environment, network: Network, head: Head) -> None:
-    """The network's output is the head's for the actions of `env`. Traced: nothing is computed."""
-    actions = getattr(env.action_space, "n", None)
-    if actions is None:
-        raise ValueError(
-            f"the actions of the task are {env.action_space}; expected a Discrete space: Q-learning compares all actions."
-        )
-    key = jax.random.key(0)
-    params, observation = jax.eval_shape(network.init, key), jax.eval_shape(lambda key: env.reset(key)[1], key)
-    output = jax.eval_shape(network.apply, params, observation)
-    expected = (int(actions), *head.shape)
-    if getattr(output, "shape", None) != expected:
-        raise ValueError(
-            f"the network's output has shape {getattr(output, 'shape', output)}; expected {expected}: one entry for each "
-            "action, and as many numbers in each as the head has atoms. Take networks.mlp with such sizes."
-        )
