@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rljax import agents, envs, networks, policies
-from rljax.networks import Network, chapter_policy, mlp
+from rljax.networks import Network, chapter_policy, fan_in_uniform, mlp, q_network
 
 in_both_precisions = pytest.mark.usefixtures("precision")
 
@@ -19,8 +19,13 @@ def by_hand(params, x, activation):
     layers = [(np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)) for layer in params]
     for i, (kernel, bias) in enumerate(layers):
         x = np.array([sum(x[j] * kernel[j, k] for j in range(len(x))) + bias[k] for k in range(len(bias))])
-        x = activation(x) if i < len(layers) - 1 else x
+        if i < len(layers) - 1:
+            x = activation(normalised(x, params[i]) if "scale" in params[i] else x)
     return x
+
+
+def normalised(x, layer):
+    return layer["scale"] * (x - x.mean()) / np.sqrt(np.square(x - x.mean()).mean() + 1e-6) + layer["shift"]
 
 
 def elu(x):
@@ -128,7 +133,139 @@ def test_gradients_are_finite_for_observations_of_any_size():
         chex.assert_tree_all_finite(slope(params, jnp.full(4, size)))
 
 
+# Action values --------------------------------------------------------------------------------------------------------
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+@in_both_precisions
+@pytest.mark.parametrize(
+    ("dueling", "atoms", "layer_norm", "shape"),
+    [(False, 0, False, (3,)), (True, 0, True, (3,)), (False, 5, True, (3, 5)), (True, 5, False, (3, 5))],
+)
+def test_action_values_by_hand(precision, dueling, atoms, layer_norm, shape):
+    """A wide layer, a narrow one, and the last; value and advantages atom by atom, in loops."""
+    network = q_network((4, 20, 2, 3), dueling=dueling, atoms=atoms, layer_norm=layer_norm)
+    params = shaken(jax.jit(network.init)(jax.random.key(0)))
+    observation = np.random.default_rng(1).normal(size=4)
+    output = jax.jit(network.apply)(params, jnp.asarray(observation, float))
+    expected = by_hand(jax.tree.map(lambda x: np.asarray(x, np.float64), params), observation, relu)
+    if dueling:
+        v, f = np.split(expected.reshape(4, -1), [1])
+        expected = np.array([[v[0, i] + f[a, i] - sum(f[:, i]) / 3 for i in range(f.shape[1])] for a in range(3)])
+    chex.assert_shape(output, shape)
+    rtol = 1e-11 if precision else 5e-5
+    chex.assert_trees_all_close(np.asarray(output, np.float64), expected.reshape(shape), rtol=rtol, atol=rtol)
+
+
+def test_dueling_advantages_average_to_nothing_and_one_action_is_all_value():
+    params = [{"kernel": jnp.array([[2.0, 1.0, -5.0]]), "bias": jnp.array([1.0, 0.0, 3.0])}]
+    output = q_network((1, 2), dueling=True).apply(params, jnp.array([1.0]))  # v = 3, f = 1 and -2
+    np.testing.assert_allclose(output, [3 + 1.5, 3 - 1.5])
+    alone = q_network((1, 1), dueling=True)
+    np.testing.assert_allclose(alone.apply([{k: v[..., :2] for k, v in params[0].items()}], jnp.array([1.0])), [3.0])
+    assert q_network((1, 1)).apply([{k: v[..., :1] for k, v in params[0].items()}], jnp.array([1.0])).shape == (1,)
+
+
+def test_the_chapters_action_values_are_its_perceptron():
+    network, same = networks.chapter_q_network(), mlp((4, 32, 32, 2))
+    params = jax.jit(network.init)(jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 4 * 32 + 32 + 32 * 32 + 32 + 32 * 2 + 2 == 1282
+    chex.assert_trees_all_equal(params, jax.jit(same.init)(jax.random.key(0)))
+    values = (jax.jit(n.apply)(params, jnp.ones(4)) for n in (network, same))
+    chex.assert_trees_all_equal(*values)
+
+
+def test_layer_normalisation_is_flaxs():
+    network = mlp((3, 6, 2), lambda x: x, layer_norm=True)
+    first, last = shaken(network.init(jax.random.key(0)))
+    before = jnp.array([1.0, -2.0, 0.5]) @ first["kernel"] + first["bias"]
+    norm = nn.LayerNorm(use_fast_variance=False)
+    middle = norm.apply({"params": {"scale": first["scale"], "bias": first["shift"]}}, before)
+    output = network.apply([first, last], jnp.array([1.0, -2.0, 0.5]))
+    chex.assert_trees_all_close(output, middle @ last["kernel"] + last["bias"], rtol=1e-5, atol=1e-6)
+
+
+def test_normalised_units_start_at_mean_0_and_variance_1_whatever_the_scale_of_the_input():
+    params = mlp((3, 50, 50), layer_norm=True, initialiser=fan_in_uniform).init(jax.random.key(0))
+    assert [sorted(layer) for layer in params] == [["bias", "kernel", "scale", "shift"], ["bias", "kernel"]]
+    identity = [params[0], {"kernel": jnp.eye(50), "bias": jnp.zeros(50)}]
+    for size in (1.0, 1e3, 0.0):  # at 0 the biases are left
+        units = mlp((3, 50, 50), lambda x: x, layer_norm=True).apply(identity, jnp.arange(3.0) * size)
+        np.testing.assert_allclose([units.mean(), units.std()], [0, 1], atol=1e-4)
+
+
+def test_weights_and_biases_of_torch_start_within_one_over_the_root_of_the_inputs():
+    for layer in q_network((30, 400, 2)).init(jax.random.key(0)):
+        limit = layer["kernel"].shape[0] ** -0.5
+        for x in (np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)):
+            assert np.abs(x).max() <= limit * (1 + 1e-6)
+            if x.size > 100:
+                assert np.abs(x).max() > 0.9 * limit
+                assert abs(x.mean() / (limit / np.sqrt(3))) < 5 / np.sqrt(x.size)
+                assert abs(np.square(x / limit).mean() - 1 / 3) < 5 * np.sqrt(4 / 45) / np.sqrt(x.size)
+
+
+def test_kernels_and_biases_are_drawn_apart():
+    kernel, bias = fan_in_uniform(jax.random.key(0), (1, 5))
+    assert not np.isin(kernel, bias).any()
+
+
+def test_a_linear_network_of_one_hot_states_is_a_table():
+    table = networks.one_hot(3, networks.linear(3, 2))
+    params = table.init(jax.random.key(0))
+    chex.assert_trees_all_equal(params, jnp.zeros((3, 2)))
+    params += jnp.arange(6.0).reshape(3, 2)
+    value = jax.jit(jax.vmap(lambda s: jax.value_and_grad(lambda p: table.apply(p, s)[1])(params)))
+    values, slopes = value(jnp.array([2, 0, 7]))  # 7 is no state
+    np.testing.assert_array_equal(values, [5, 1, 0])
+    np.testing.assert_array_equal(slopes[:, :, 1], [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
+    assert not slopes[:, :, 0].any()
+
+
 # Refusals -------------------------------------------------------------------------------------------------------------
+
+
+def test_options_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match="layer_norm has type int32; expected bool"):
+        mlp((4, 2), layer_norm=jnp.int32(1))
+    with pytest.raises(TypeError, match="activation is 'relu'; expected a function such as"):
+        q_network((4, 2), "relu")
+    with pytest.raises(TypeError, match="initialiser is None; expected a function such as"):
+        mlp((4, 2), initialiser=None)
+    with pytest.raises(ValueError, match=r"makes \(4, 2\); expected a kernel and a bias, \(\(4, 2\), \(2,\)\)"):
+        mlp((4, 2), initialiser=nn.initializers.orthogonal()).init(jax.random.key(0))
+    with pytest.raises(ValueError, match="atoms is -1"):
+        q_network((4, 2), atoms=-1)
+    for sizes in ((), (4, 0)):
+        with pytest.raises(ValueError, match="the number of actions, the last of sizes, is 0"):
+            q_network(sizes)
+    with pytest.raises(ValueError, match="expected at least two"):
+        q_network((4,))
+
+
+def test_a_network_with_layer_normalisation_and_parameters_without_are_refused():
+    for has in (True, False):
+        params = mlp((4, 5, 2), layer_norm=has).init(jax.random.key(0))
+        word = ("without", "with")[has]
+        with pytest.raises(ValueError, match=f"parameters {word} layer normalisation.*Set layer_norm={has}"):
+            mlp((4, 5, 2), layer_norm=not has).apply(params, jnp.zeros(4))
+
+
+def test_what_is_no_state_or_no_feature_vector_is_refused():
+    table = networks.one_hot(3, networks.linear(3, 2))
+    params = table.init(jax.random.key(0))
+    for wrong in (jnp.float32(1), jnp.arange(3)):
+        with pytest.raises(TypeError, match=r"expected one integer, a state.*jax\.vmap"):
+            table.apply(params, wrong)
+    with pytest.raises(ValueError, match=r"observation of shape \(4,\) was given to a network of 3 inputs"):
+        networks.linear(3, 2).apply(params, jnp.zeros(4))
+    with pytest.raises(TypeError, match="typed kind"):
+        table.init(jax.random.PRNGKey(0))
+    with pytest.raises(TypeError, match="network is 3; expected a tuple of functions"):
+        networks.one_hot(3, 3)
 
 
 def test_an_observation_of_another_shape_is_refused():
