@@ -107,6 +107,27 @@ def unroll(
     )
 
 
+def last_returns(played: Transition, before: Array) -> Array:
+    """[N] the return of the last episode that ended in each environment of `EpisodeStatistics`, else what it was `before`.
+
+    Args:
+      played: [T, N, ...] from `unroll`.
+      before: [N]
+
+    Example:
+      >>> from rljax.envs import CartPole, EpisodeStatistics
+      >>> env = EpisodeStatistics(CartPole())
+      >>> push_right = lambda key, observation: jnp.int32(1)
+      >>> _, played = unroll(jax.random.key(1), env, push_right, start(jax.random.key(0), env, 2), 12)
+      >>> last_returns(played, jnp.zeros(2)).tolist()
+      [10.0, 10.0]
+    """
+    ended = played.terminated | played.truncated
+    last = len(ended) - 1 - jnp.argmax(ended[::-1], axis=0)
+    total = jnp.take_along_axis(played.next_state.total, last[None], axis=0)[0]
+    return jnp.where(ended.any(axis=0), total.astype(before.dtype), before)
+
+
 class Episodes(NamedTuple):
     """How `N` episodes went."""
 

@@ -269,14 +269,11 @@ def dqn(
     def collect(key: Array, policy: rollout.Policy, state: DqnState) -> DqnState:
         """K steps of each environment into the memory."""
         cursor, played = rollout.unroll(key, log, policy, state.cursor, unroll_steps)
-        ended, total = played.terminated | played.truncated, played.next_state.total
-        latest = unroll_steps - 1 - jnp.argmax(ended[::-1], axis=0)
-        last = jnp.take_along_axis(total, latest[None], axis=0)[0]
         return state._replace(
             memory=memory.add(state.memory, _kept(played)),
             cursor=cursor,
             steps=state.steps + block,
-            last_return=jnp.where(ended.any(axis=0), last.astype(state.last_return.dtype), state.last_return),
+            last_return=rollout.last_returns(played, state.last_return),
         )
 
     def step(key: Array, state: DqnState) -> tuple[DqnState, dict[str, Array]]:
