@@ -11,9 +11,9 @@ import optax
 import pytest
 from gymnasium import spaces
 
-from rljax import envs, mdp, networks, replay
+from rljax import envs, losses, mdp, networks, replay
 from rljax.agents import dqn
-from rljax.agents.dqn import Munchausen
+from rljax.agents.dqn import Munchausen, categorical, quantile, scalar
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -78,6 +78,52 @@ def test_actions_that_are_not_available_are_never_played_nor_hoped_for() -> None
     world = mdp.TabularMDP(jnp.ones((1, 2, 1)), jnp.ones((1, 2)), gamma=0.5, mask=np.array([[True, False]]))
     env = envs.TabularEnv(world)
     np.testing.assert_allclose(learned(env, [0.0, 100.0], available=env.available), [2.0, 100.0], atol=0.01)
+
+
+def lottery() -> envs.TabularEnv:
+    """Each step is an episode that pays 4, three times out of four, else 0, whatever is done."""
+    to = np.zeros((3, 2, 3))
+    to[0, :, 1:] = 0.75, 0.25
+    to[1, :, 1] = to[2, :, 2] = 1
+    rewards = np.zeros((3, 2, 3))
+    rewards[0, :, 1] = 4
+    ends, first = np.array([False, True, True]), np.array([1.0, 0.0, 0.0])
+    return envs.TabularEnv(mdp.TabularMDP(jnp.array(to), jnp.array(rewards), gamma=0.5, terminal=ends, initial=first))
+
+
+def distribution(env: Any, head: Any, **options: Any) -> np.ndarray:
+    """[A, atoms] of state 0, from zeros, after 1000 steps."""
+    table = networks.Network(lambda key: jnp.zeros((3, 2, *head.shape)), TABLE.apply)
+    options = {"memory": replay.uniform(4096), "num_envs": 16, "warmup": 4096, "batch_size": 256} | options
+    algorithm = dqn(env, table, gamma=0.5, learning_rate=1.0, optimiser=optax.sgd, epsilon=1.0, head=head, **options)
+    keys = jax.random.split(jax.random.key(1), 1000)
+    run = jax.jit(lambda key: jax.lax.scan(lambda s, k: algorithm.step(k, s), algorithm.init(key), keys)[0])
+    return np.asarray(algorithm.parameters(run(jax.random.key(0))))[0]
+
+
+def test_c51_learns_how_likely_each_return_is() -> None:
+    p = np.asarray(jax.nn.softmax(distribution(lottery(), categorical(0.0, 4.0, 5))))
+    np.testing.assert_allclose(p, [[0.25, 0, 0, 0, 0.75]] * 2, atol=0.04)
+
+
+def test_quantiles_are_those_of_the_return() -> None:
+    """Of 0 and 4 with chances 1 : 3, those at 1/12, 3/12, ..., 11/12; that at 3/12 is not unique."""
+    quantiles = distribution(lottery(), quantile(6, delta=0.1))
+    np.testing.assert_allclose(quantiles[:, [0, 2, 3, 4, 5]], [[0, 4, 4, 4, 4]] * 2, atol=0.15)
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("head", [categorical(0.0, 4.0, 5), quantile(3)], ids=["c51", "qr"])
+def test_distributions_bootstrap(head: Any, double: bool) -> None:
+    """Reward 1 for ever: every return is 1 / (1 - gamma) = 2."""
+    output = distribution(endless(7), head, double=double, warmup=160)
+    np.testing.assert_allclose(head.values(output), 2.0, atol=0.05)
+
+
+def test_the_squared_loss_learns_the_mean_and_an_absolute_one_the_median() -> None:
+    squared, absolute = (distribution(lottery(), scalar(penalty)) for penalty in (losses.squared, jnp.abs))
+    np.testing.assert_allclose(squared, 3.0, atol=0.3)
+    np.testing.assert_allclose(absolute, 4.0, atol=0.6)
 
 
 def test_what_is_no_head_is_refused() -> None:
