@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rljax import backups as backups
     from rljax import checks as checks
     from rljax import envs as envs
+    from rljax import features as features
     from rljax import losses as losses
     from rljax import mdp as mdp
     from rljax import networks as networks
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from rljax import train as train
 
 _NAMESPACES = frozenset(
-    "agents backups checks envs losses mdp networks noise policies replay returns rollout runs shaping structs train".split()
+    "agents backups checks envs features losses mdp networks noise policies replay returns rollout runs shaping structs "
+    "train".split()
 )
 
 

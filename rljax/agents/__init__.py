@@ -1,7 +1,9 @@
 """Learners: each file makes one family of `Algorithm`s and keeps its inner functions public."""
 
 from rljax.agents.dqn import dqn as dqn
+from rljax.agents.linear_q import linear_q as linear_q
 from rljax.agents.planning import planner as planner
+from rljax.agents.pqn import pqn as pqn
 from rljax.agents.reinforce import reinforce as reinforce
 from rljax.agents.tabular import control as control
 from rljax.agents.tabular import predict as predict
