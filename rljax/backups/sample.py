@@ -1,13 +1,4 @@
-"""Targets and errors of one transition: what a single step of experience says about a value.
-
-    target = r_t + discount_t (what is thought to follow)            error = target - estimate_{t-1}
-
-`r_t, discount_t` and everything else with `_t` belong to the arrival; `_tm1` to the source. Termination is
-`discount_t = 0`: what is thought to follow has no say then. Action values are [A] of one state; `mask_t` [A] is True where
-an action is available on arrival, and what stands at the others has no effect; where none is available, nothing follows: 0.
-Targets carry gradients; errors stop the one through their target, so that gradients of losses made of them are semi-gradients.
-Every function is for one transition: batches are the caller's `vmap`.
-"""
+"""What follows is one value: the next action's, the mean of a policy, or the highest."""
 
 from __future__ import annotations
 
@@ -106,7 +97,7 @@ def sarsa_error(
       >>> float(sarsa_error(jnp.array([2.0, 0.0]), 0, 1.0, 0.5, jnp.array([4.0, 8.0]), 1))
       3.0
     """
-    return _error(q_tm1, a_tm1, sarsa_target(r_t, discount_t, q_t, a_t))
+    return against(q_tm1, a_tm1, sarsa_target(r_t, discount_t, q_t, a_t))
 
 
 def expected_sarsa_target(r_t: ArrayLike, discount_t: ArrayLike, q_t: Array, pi_t: Array) -> Array:
@@ -149,7 +140,7 @@ def expected_sarsa_error(
       >>> float(expected_sarsa_error(jnp.array([2.0]), 0, 1.0, 0.5, jnp.array([4.0, 8.0]), jnp.array([0.5, 0.5])))
       2.0
     """
-    return _error(q_tm1, a_tm1, expected_sarsa_target(r_t, discount_t, q_t, pi_t))
+    return against(q_tm1, a_tm1, expected_sarsa_target(r_t, discount_t, q_t, pi_t))
 
 
 def q_learning_target(r_t: ArrayLike, discount_t: ArrayLike, q_t: Array, mask_t: Array | None = None) -> Array:
@@ -171,7 +162,7 @@ def q_learning_target(r_t: ArrayLike, discount_t: ArrayLike, q_t: Array, mask_t:
 
     Watkins (1989); Sutton & Barto (2018), eq. 6.8; Geron (2022), ch. 18, "Q-learning".
     """
-    return td_target(r_t, discount_t, _highest(q_t, mask_t))
+    return td_target(r_t, discount_t, highest(q_t, mask_t))
 
 
 def q_learning_error(
@@ -195,7 +186,7 @@ def q_learning_error(
       >>> float(q_learning_error(jnp.array([2.0]), 0, 1.0, 0.5, jnp.array([4.0, 8.0])))
       3.0
     """
-    return _error(q_tm1, a_tm1, q_learning_target(r_t, discount_t, q_t, mask_t))
+    return against(q_tm1, a_tm1, q_learning_target(r_t, discount_t, q_t, mask_t))
 
 
 def double_q_learning_target(
@@ -222,7 +213,7 @@ def double_q_learning_target(
     """
     checks.rank(1, q_t=q_t)
     checks.same_shape(q_t=q_t, other_t=other_t)
-    best = jnp.argmax(q_t if mask_t is None else jnp.where(_mask(q_t, mask_t), q_t, -jnp.inf))
+    best = jnp.argmax(q_t if mask_t is None else jnp.where(checked(q_t, mask_t), q_t, -jnp.inf))
     value = other_t[best] if mask_t is None else jnp.where(mask_t.any(), other_t[best], 0.0)
     return td_target(r_t, discount_t, value)
 
@@ -250,7 +241,7 @@ def double_q_learning_error(
       >>> float(double_q_learning_error(jnp.array([2.0]), 0, 1.0, 0.5, q_t, other_t))
       0.0
     """
-    return _error(q_tm1, a_tm1, double_q_learning_target(r_t, discount_t, q_t, other_t, mask_t))
+    return against(q_tm1, a_tm1, double_q_learning_target(r_t, discount_t, q_t, other_t, mask_t))
 
 
 def count_bonus_target(
@@ -303,7 +294,7 @@ def count_bonus_error(
       >>> float(count_bonus_error(jnp.array([2.0]), 0, 1.0, 0.5, jnp.array([4.0, 3.0]), jnp.array([9, 0]), 10.0))
       5.5
     """
-    return _error(q_tm1, a_tm1, count_bonus_target(r_t, discount_t, q_t, n_t, kappa, mask_t))
+    return against(q_tm1, a_tm1, count_bonus_target(r_t, discount_t, q_t, n_t, kappa, mask_t))
 
 
 def with_count_bonus(q: Array, n: Array, kappa: ArrayLike) -> Array:
@@ -324,21 +315,24 @@ def with_count_bonus(q: Array, n: Array, kappa: ArrayLike) -> Array:
     return q + jnp.asarray(kappa, q.dtype) / (1.0 + n.astype(q.dtype))
 
 
-def _error(q_tm1: Array, a_tm1: ArrayLike, target: Array) -> Array:
-    checks.rank(1, q_tm1=q_tm1)
-    checks.rank(0, a_tm1=a_tm1)
-    return lax.stop_gradient(target) - q_tm1[a_tm1]
+def against(estimate_q: Array, a: ArrayLike, target: Array) -> Array:
+    """The error of one entry: target - q(a), through which no gradient reaches the target."""
+    checks.rank(1, q_tm1=estimate_q)
+    checks.rank(0, a_tm1=a)
+    return lax.stop_gradient(target) - estimate_q[a]
 
 
-def _highest(q: Array, mask: Array | None) -> Array:
-    checks.rank(1, q=q)
+def highest(q: Array, mask: Array | None) -> Array:
+    """The largest available entry, 0 if there is none."""
+    checks.rank(1, q_t=q)
     if mask is None:
         return jnp.max(q)
-    _mask(q, mask)
+    checked(q, mask)
     return jnp.where(mask.any(), jnp.max(jnp.where(mask, q, -jnp.inf)), 0.0)
 
 
-def _mask(q: Array, mask: Array) -> Array:
+def checked(q: Array, mask: Array) -> Array:
+    """The mask, which fits."""
     checks.same_shape(q_t=q, mask_t=mask)
     checks.boolean(mask_t=mask)
     return mask
