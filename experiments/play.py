@@ -19,7 +19,7 @@ def main(
     """Play the policy that an experiment left in its folder.
 
     Args:
-      run_folder: what `reinforce` made.
+      run_folder: what `reinforce`, `dqn` or `dqn_chapter` made.
       seed: of the fresh episodes.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 10 episodes.
@@ -29,8 +29,8 @@ def main(
     import jax
     import numpy as np
 
-    from experiments import _console, _play
-    from rljax import checks, envs, networks, policies
+    from experiments import _console, _play, _saved
+    from rljax import checks, envs
     from rljax.runs import checkpoint, folder
 
     options = {"run_folder": run_folder, "seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
@@ -38,17 +38,12 @@ def main(
     checks.seed(seed)
     file = run_folder / "policy.npz"
     about = checkpoint.about(file)
-    limit, sizes = about.get("max_steps", 0), about.get("sizes")
-    if about.get("env") != "CartPole" or not isinstance(sizes, list) or (sizes[:1], sizes[-1:]) != ([4], [1]):
-        raise ValueError(
-            f"{file} is for the environment {about.get('env')!r} and a network of sizes {sizes!r}; expected a policy of "
-            "CartPole, from 4 inputs to 1 output, as `python -m experiments reinforce` saves it."
-        )
     try:
+        network, choose = _saved.policy(about)
+        limit: int = about.get("max_steps", 0)
         checks.integer("max_steps", limit, 1)
-        network = networks.mlp(sizes)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{file} does not say what it is for: {error}") from error
+        raise ValueError(f"{file} cannot be played: {error}") from error
     steps = limit if max_steps is None else max_steps
     checks.integer("max_steps", steps, 1)
     parameters = checkpoint.load(file, jax.eval_shape(network.init, jax.random.key(0)))
@@ -60,9 +55,9 @@ def main(
 
     def act(parameters: object, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
-        return policies.bernoulli.mode(network.apply(parameters, observation))
+        return choose(network.apply(parameters, observation))
 
-    # Of one seed the first three are those of `reinforce`: fresh episodes are none that were trained on.
+    # Of one seed the first three are those of the training: fresh episodes are none that were trained on.
     key_judge, key_film = jax.random.split(jax.random.key(seed), 5)[3:]
     env, one = envs.CartPole(), jax.tree.map(lambda leaf: leaf[None], parameters)
     lengths = _play.judge(key_judge[None], env, act, one, episodes, steps)[0]

@@ -48,8 +48,8 @@ def main(
     import numpy as np
     import optax
 
-    from experiments import _console, _play
-    from rljax import agents, checks, envs, networks, policies, shaping, train
+    from experiments import _console, _play, _train
+    from rljax import agents, checks, envs, networks, policies, shaping
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import interquartile_mean
 
@@ -96,29 +96,13 @@ def main(
 
     key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
-    results: dict[str, train.Result] = {}
-    failures: dict[str, str] = {}
-    lengths: dict[str, np.ndarray] = {}
-    for name, (algorithm, stopping) in variants.items():
-        with _console.bar(name, iterations) as bar:
-
-            def show(progress: train.Progress, bar: _console.Bar = bar) -> None:
-                now = progress.metrics["mean_length"][-1]
-                running = now[np.isfinite(now)]
-                note = f"mean length {running.mean():.1f}" if len(running) else "all have stopped"
-                bar.update(progress.steps, note)
-
-            try:
-                result = train.train(
-                    algorithm, jax.random.clone(keys), iterations, eval_every=every, chunk=2, on_chunk=show, **stopping
-                )
-            except train.Diverged as error:  # what there is is kept, and the other variants are tried
-                result, failures[name] = error.result, str(error)
-            if len(result.elapsed) < iterations or name in failures:
-                bar.finish(len(result.elapsed), "not finite" if name in failures else "all have stopped")
-        results[name] = result
-        judged = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps)
-        lengths[name] = judged.mean(axis=1)
+    results, failures = _train.each(variants, keys, iterations, eval_every=every, chunk=2, watched="mean_length")
+    lengths = {
+        name: _play.judge(keys_test, env, algorithm.act, results[name].parameters, test_episodes, max_steps).mean(
+            axis=1
+        )
+        for name, (algorithm, _) in variants.items()
+    }
 
     folder.write_csv(
         path / "metrics.csv",
@@ -162,13 +146,10 @@ def main(
     name, (algorithm, _) = list(variants.items())[-1]
     result = results[name]
     best = int(np.argmax(lengths[name]))
-    first = train.begin(algorithm, keys[best]).best
     last = jax.tree.map(lambda leaf: leaf[best], result.parameters)
     about = {"experiment": "reinforce", "env": "CartPole", "max_steps": max_steps, "sizes": sizes}
     checkpoint.save(path / "policy.npz", last.policy, about)
-    for file, parameters, caption in (("before.gif", first, "before training"), ("after.gif", last, "after training")):
-        policy = lambda key, observation, parameters=parameters: algorithm.act(parameters, key, observation)
-        _play.film(path / file, jax.random.clone(key_film), env, policy, max_steps, caption)
+    _train.before_and_after(path, key_film, env, algorithm, keys[best], last, max_steps)
 
     _console.table(
         f"REINFORCE on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
@@ -190,9 +171,5 @@ def main(
         f"policy.npz and after.gif hold the best seed of that test ({best}) of {name!r}."
     )
     _console.files(path)
-    if failures:
-        name, reason = next(iter(failures.items()))
-        raise ArithmeticError(
-            f"{len(failures)} of {len(variants)} variants failed, as summary.json says; {name}: {reason}"
-        )
+    _train.complain(failures, len(variants))
     _console.console.print(f"watch it again: python -m experiments play {path}")

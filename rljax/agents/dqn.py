@@ -54,7 +54,7 @@ from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
 from rljax.structs import Algorithm, Transition
 
-Schedule = Callable[[Array], Array]  # of the environment steps made, [] int32; optax's schedules are such
+Schedule = optax.Schedule  # of the environment steps made, [] int32
 
 
 class Head(NamedTuple):

@@ -1,0 +1,47 @@
+"""Policies from files: what an experiment said when it saved one, and the policy that this makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jax import Array
+
+from experiments import _deep_q
+from rljax import networks, policies
+
+Policy = tuple[networks.Network, Callable[[Array], Array]]  # the network, and the action that its output means
+
+
+def _reinforce(about: Mapping[str, Any]) -> Policy:
+    return networks.mlp(about["sizes"]), policies.bernoulli.mode
+
+
+def _dqn(about: Mapping[str, Any]) -> Policy:
+    variants = _deep_q.chosen(about["variant"])
+    head = _deep_q.head(variants)
+    return _deep_q.network(about["sizes"], variants), lambda output: policies.greedy(head.values(output))
+
+
+def _dqn_chapter(about: Mapping[str, Any]) -> Policy:
+    return networks.chapter_q_network(), policies.greedy
+
+
+MADE_BY = {"reinforce": _reinforce, "dqn": _dqn, "dqn_chapter": _dqn_chapter}
+
+
+def policy(about: Mapping[str, Any]) -> Policy:
+    """What `about` describes.
+
+    Errors:
+      ValueError: it describes no policy of CartPole that an experiment saves.
+    """
+    if about.get("env") != "CartPole" or about.get("experiment") not in MADE_BY:
+        raise ValueError(
+            f"it is for the environment {about.get('env')!r} and by {about.get('experiment')!r}; expected a policy of "
+            f"CartPole, as one of these saves it: {', '.join(MADE_BY)}."
+        )
+    try:
+        return MADE_BY[about["experiment"]](about)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"it does not say what it is for: {error}") from error
