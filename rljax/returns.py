@@ -73,6 +73,86 @@ def lambda_returns(
     return _recurrence(r_t + discount_t * (1.0 - lambda_t) * v_t, discount_t * lambda_t, parallel)
 
 
+def peng_q_lambda(
+    r_t: ArrayLike,
+    discount_t: ArrayLike,
+    q_t: Array,
+    lambda_t: ArrayLike,
+    mask_t: Array | None = None,
+    *,
+    parallel: bool = False,
+) -> Array:
+    """Peng's Q(lambda) targets: Q-learning that looks further, along whatever was done.
+
+        G_t = r_t + discount_t ((1 - lambda_t) max_a q_t(a) + lambda_t G_{t+1}),    G_T = r_T + discount_T max_a q_T(a)
+
+    Exploring actions count as if they had been meant: with lambda > 0 the fixed point lies between the values of the
+    greedy policy and of the one that acts.
+
+    Args:
+      r_t, discount_t, lambda_t: as in `lambda_returns`.
+      q_t: [T, A] action values of the true successor of each step, before any reset.
+      mask_t: [T, A] bool, which actions are available there; where none is, nothing follows: 0.
+
+    Returns:
+      [T]. Gradient reaches all numbers.
+
+    Errors:
+      ValueError: unequal lengths or shapes.
+      TypeError: a mask that is not bool.
+
+    Example:
+      >>> q_t = jnp.array([[4., 0.], [2., 8.]])
+      >>> peng_q_lambda(jnp.ones(2), jnp.full(2, 0.5), q_t, 0.5).tolist()
+      [3.25, 5.0]
+
+    Peng & Williams (1994), Incremental multi-step Q-learning; without replay Gallici et al. (2025), PQN.
+    """
+    r_t, lambda_t, _, v_t = _action_values(r_t, q_t, lambda_t, mask_t)
+    return lambda_returns(r_t, discount_t, v_t, lambda_t, parallel=parallel)
+
+
+def watkins_q_lambda(
+    r_t: ArrayLike,
+    discount_t: ArrayLike,
+    q_t: Array,
+    a_t: ArrayLike,
+    lambda_t: ArrayLike,
+    mask_t: Array | None = None,
+    *,
+    parallel: bool = False,
+) -> Array:
+    """Watkins's Q(lambda) targets: `peng_q_lambda` that looks no further than to the first exploring action.
+
+        lambda_t <- lambda_t 1{q_t(a_t) = max_a q_t(a)}        any of equal ones is greedy
+
+    Args:
+      r_t, discount_t, q_t, lambda_t, mask_t: as in `peng_q_lambda`.
+      a_t: [T] the action taken where step t led, that is the one of step t + 1; the last one has no say.
+
+    Returns:
+      [T]. Gradient reaches all numbers.
+
+    Errors:
+      ValueError: unequal lengths or shapes.
+      TypeError: actions that are no integers, a mask that is not bool.
+
+    Example:
+      >>> q_t = jnp.array([[4., 0.], [2., 8.]])
+      >>> [watkins_q_lambda(jnp.ones(2), jnp.full(2, 0.5), q_t, jnp.array([a, 0]), 0.5).tolist() for a in (0, 1)]
+      [[3.25, 5.0], [3.0, 5.0]]
+
+    Watkins (1989), sec. 7; Sutton & Barto (2018), sec. 12.10.
+    """
+    r_t, lambda_t, values, v_t = _action_values(r_t, q_t, lambda_t, mask_t)
+    a_t = jnp.asarray(a_t)
+    checks.same_shape(r_t=r_t, a_t=a_t)
+    if not jnp.issubdtype(a_t.dtype, jnp.integer):
+        raise TypeError(f"a_t has type {a_t.dtype}; expected integers, the actions taken.")
+    chosen = jnp.take_along_axis(values, a_t[:, None], axis=1)[:, 0]
+    return lambda_returns(r_t, discount_t, v_t, jnp.where(chosen == v_t, lambda_t, 0.0), parallel=parallel)
+
+
 def n_step_returns(
     r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, n: int, *, lambda_t: ArrayLike = 1.0
 ) -> Array:
@@ -250,6 +330,23 @@ def _fractions(name: str, value: ArrayLike, r_t: Array) -> Array:
     value = jnp.asarray(value, r_t.dtype)
     checks.real(name, value, 0, 1, batch=True)
     return jnp.full_like(r_t, value) if value.ndim == 0 else value
+
+
+def _action_values(
+    r_t: ArrayLike, q_t: Array, lambda_t: ArrayLike, mask_t: Array | None
+) -> tuple[Array, Array, Array, Array]:
+    """Rewards; lambda, 0 where no action is available; values [T, A], -inf of what is not; the highest ones, else 0."""
+    r_t = _stream(r_t)
+    lambda_t = _fractions("lambda_t", lambda_t, r_t)
+    checks.rank(2, q_t=q_t)
+    checks.integer("the number of actions", q_t.shape[1], 1)
+    checks.same_shape(r_t=r_t, lambda_t=lambda_t, **{"q_t[:, 0]": q_t[:, 0]})
+    if mask_t is None:
+        return r_t, lambda_t, q_t, q_t.max(axis=1)
+    checks.same_shape(q_t=q_t, mask_t=mask_t)
+    checks.boolean(mask_t=mask_t)
+    some, values = mask_t.any(axis=1), jnp.where(mask_t, q_t, -jnp.inf)
+    return r_t, jnp.where(some, lambda_t, 0.0), values, jnp.where(some, values.max(axis=1), 0.0)
 
 
 def _streams(

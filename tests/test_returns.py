@@ -12,7 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rljax.returns import discounted_returns, gae, lambda_returns, n_step_returns, n_step_reward, normalise
+from rljax import backups
+from rljax.returns import (
+    discounted_returns,
+    gae,
+    lambda_returns,
+    n_step_returns,
+    n_step_reward,
+    normalise,
+    peng_q_lambda,
+    watkins_q_lambda,
+)
 
 in_both_precisions = pytest.mark.usefixtures("precision")
 T = 7
@@ -289,6 +299,137 @@ def test_termination_forgets_the_value_of_what_comes_next():
     stream = end_at(random_stream(T, ends=0.0), 3, terminated=True)
     changed = stream._replace(v_t=np.where(np.arange(T) == 3, 1e6, stream.v_t))
     chex.assert_trees_all_equal(every_jitted(floats(stream)), every_jitted(floats(changed)))
+
+
+# Q(lambda) ------------------------------------------------------------------------------------------------------------
+
+
+class Played(NamedTuple):
+    r_t: np.ndarray
+    discount_t: np.ndarray
+    q_t: np.ndarray
+    a_t: np.ndarray
+    lambda_t: np.ndarray
+    mask_t: np.ndarray
+
+
+def played(seed, mixture=0.9):
+    """Steps go on, terminate (discount 0) or are truncated (lambda 0); half of the actions are greedy, a tenth of the
+    states have no action at all, and values are whole, so that many are equal."""
+    rng = np.random.default_rng(seed)
+    q_t, mask_t = rng.integers(-3, 4, (T, 3)).astype(float), rng.random((T, 3)) < 0.7 * (rng.random((T, 1)) < 0.9)
+    best = np.where(mask_t, q_t, -np.inf).argmax(axis=1)
+    a_t = np.where(rng.random(T) < 0.5, best, rng.integers(0, 3, T)).astype(np.int32)
+    discount_t = np.where(rng.random(T) < 0.2, 0.0, 0.95)
+    lambda_t = np.where(rng.random(T) < 0.2, 0.0, mixture)
+    return Played(rng.normal(size=T), discount_t, q_t, a_t, lambda_t, mask_t)
+
+
+def of_floats(stream):
+    floats = {name: jnp.asarray(getattr(stream, name), float) for name in ("r_t", "discount_t", "q_t", "lambda_t")}
+    return stream._replace(**floats, a_t=jnp.asarray(stream.a_t), mask_t=jnp.asarray(stream.mask_t))
+
+
+@jax.jit
+def q_lambdas(s):
+    peng, watkins = s[:3] + (s.lambda_t, s.mask_t), s[:5] + (s.mask_t,)
+    return {
+        "peng": peng_q_lambda(*peng),
+        "peng, parallel": peng_q_lambda(*peng, parallel=True),
+        "watkins": watkins_q_lambda(*watkins),
+        "watkins, parallel": watkins_q_lambda(*watkins, parallel=True),
+    }
+
+
+def q_forward_view(s, t, watkins):
+    """From step t on: at each arrival go on with probability lambda, unless something forbids it; then take the best."""
+    total, weight, going = 0.0, 1.0, 1.0
+    for k in range(t, T):
+        available = [s.q_t[k, a] for a in range(3) if s.mask_t[k, a]]
+        best = max(available, default=0.0)
+        total += going * weight * s.r_t[k]
+        weight *= s.discount_t[k]
+        on = s.lambda_t[k] if available and k < T - 1 else 0.0
+        if watkins and not (s.mask_t[k, s.a_t[k]] and s.q_t[k, s.a_t[k]] == best):
+            on = 0.0
+        total += going * (1 - on) * weight * best
+        going *= on
+    return total
+
+
+@in_both_precisions
+def test_q_lambdas_by_hand():
+    # Step 1 terminates, step 3 is truncated; the action after step 0 is greedy, the one after step 2 is not.
+    r_t, discount_t = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0]), jnp.array([0.5, 0.0, 0.5, 0.5, 0.5])
+    q_t, a_t = jnp.array([[4.0, 0], [9, 9], [2, 6], [8, 0], [0, 40]]), jnp.array([0, 0, 0, 0, 0])
+    cuts = jnp.array([1.0, 1.0, 1.0, 0.0, 1.0])
+    close(peng_q_lambda(r_t, discount_t, q_t, cuts), [1 + 2 / 2, 2, 3 + 8 / 2, 4 + 8 / 2, 5 + 40 / 2])
+    close(watkins_q_lambda(r_t, discount_t, q_t, a_t, cuts), [1 + 2 / 2, 2, 3 + 6 / 2, 4 + 8 / 2, 5 + 40 / 2])
+    close(peng_q_lambda(r_t, discount_t, q_t, cuts / 2), [1 + (4 + 2) / 4, 2, 3 + (6 + 8) / 4, 8, 25])
+    close(watkins_q_lambda(r_t, discount_t, q_t, a_t, cuts / 2), [1 + (4 + 2) / 4, 2, 6, 8, 25])
+    first = jnp.array([[True, False]] * 5)  # the second action is not there: what is done is always the best
+    close(watkins_q_lambda(r_t, discount_t, q_t, a_t, cuts, first), [2, 2, 3 + 8 / 2, 8, 5])
+
+
+@in_both_precisions
+def test_q_lambdas_are_their_forward_views():
+    for seed in range(30):
+        stream = played(seed)
+        found = q_lambdas(of_floats(stream))
+        for name, values in found.items():
+            close(values, [q_forward_view(stream, t, "watkins" in name) for t in range(T)], scale=10)
+
+
+@in_both_precisions
+def test_q_lambdas_meet_q_learning_and_the_return():
+    for seed in range(5):
+        stream = played(seed)
+        s = of_floats(stream._replace(lambda_t=np.zeros(T)))
+        one_step = jax.vmap(backups.q_learning_target)(s.r_t, s.discount_t, s.q_t, s.mask_t)
+        for values in q_lambdas(s).values():
+            close(values, one_step)
+        everything = np.ones((T, 3), bool)
+        greedy = stream._replace(lambda_t=np.ones(T), mask_t=everything, a_t=stream.q_t.argmax(axis=1).astype(np.int32))
+        s = of_floats(greedy)
+        whole = discounted_returns(s.r_t.at[-1].add(s.discount_t[-1] * s.q_t[-1].max()), s.discount_t)
+        for values in q_lambdas(s).values():
+            close(values, whole, scale=10)
+
+
+def test_nothing_foul_enters_a_q_lambda_through_a_mask_and_nothing_foul_is_hidden():
+    stream = of_floats(played(0))
+    stream = stream._replace(mask_t=stream.mask_t.at[2].set(False))
+    want = q_lambdas(stream)
+    for foul in (np.nan, np.inf, 1e30):
+        dirty = stream._replace(q_t=jnp.where(stream.mask_t, stream.q_t, foul))
+        chex.assert_trees_all_equal(q_lambdas(dirty), want)
+    slope = jax.grad(lambda q: q_lambdas(stream._replace(q_t=q))["watkins"].sum())(stream.q_t)
+    assert np.isfinite(slope).all() and not slope[~stream.mask_t].any() and slope.any()
+    for values in q_lambdas(stream._replace(q_t=jnp.full((T, 3), jnp.nan), mask_t=jnp.ones((T, 3), bool))).values():
+        assert np.isnan(values).all()
+
+
+def test_q_lambdas_refuse_what_does_not_fit():
+    row, q = np.ones(5, np.float32), np.ones((5, 2), np.float32)
+    whole, yes = np.zeros(5, np.int32), np.ones((5, 2), bool)
+    for wrong, message in (
+        (row, "q_t has shape"),
+        (q[:3], r"q_t\[:, 0\] \(3,\)"),
+        (q[:, :0], "number of actions is 0"),
+    ):
+        for call in (lambda q: peng_q_lambda(row, row, q, 0.5), lambda q: watkins_q_lambda(row, row, q, whole, 0.5)):
+            with pytest.raises(ValueError, match=message):
+                call(wrong)
+    with pytest.raises(ValueError, match=r"q_t has shape \(5, 2\) and mask_t \(5, 1\)"):
+        peng_q_lambda(row, row, q, 0.5, yes[:, :1])
+    with pytest.raises(TypeError, match="mask_t has type float32; expected bool"):
+        peng_q_lambda(row, row, q, 0.5, q)
+    with pytest.raises(ValueError, match="lambda_t"):
+        peng_q_lambda(row, row, q, row[:2])
+    with pytest.raises(ValueError, match=r"r_t has shape \(5,\) and a_t \(4,\)"):
+        watkins_q_lambda(row, row, q, whole[:4], 0.5)
+    with pytest.raises(TypeError, match="a_t has type float32; expected integers"):
+        watkins_q_lambda(row, row, q, row, 0.5)
 
 
 # Normalisation --------------------------------------------------------------------------------------------------------

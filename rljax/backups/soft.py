@@ -97,7 +97,7 @@ def mellowmax_target(
     below, mask, top = _below(q_t, temperature, mask_t)
     count = jnp.maximum(mask.astype(q_t.dtype).sum(), 1.0)
     # Not the logarithm of a number near 1: at a high temperature nothing would be left of it.
-    mean = jnp.log1p(jnp.where(mask, jnp.expm1(below), 0.0).sum() / count)
+    mean = jnp.log1p(jnp.expm1(below).sum() / count)  # at the masked ones 0 adds nothing
     return td_target(r_t, discount_t, top + jnp.asarray(temperature, q_t.dtype) * mean)
 
 
