@@ -126,6 +126,7 @@ def td_loss(
 
     Errors:
       ValueError: unequal shapes, (B,) against (B, 1) included.
+      TypeError: a penalty that is no function.
 
     Example:
       >>> float(td_loss(jnp.array([1., 2.]), jnp.array([3., 5.]), jnp.array([1., 0.5]), huber))
@@ -136,6 +137,7 @@ def td_loss(
     checks.same_shape(
         prediction_tm1=prediction_tm1, target_t=target_t, **({} if weight is None else {"weight": weight})
     )
+    checks.function("penalty", penalty, "losses.squared or losses.huber")
     loss = penalty(jax.lax.stop_gradient(target_t) - prediction_tm1)
     return jnp.mean(loss if weight is None else jax.lax.stop_gradient(jnp.asarray(weight, loss.dtype)) * loss)
 

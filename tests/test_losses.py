@@ -314,11 +314,18 @@ def test_impossible_weights_atoms_and_deltas_are_refused():
     x = jnp.zeros(3)
     with pytest.raises(ValueError, match=r"weight \(3, 1\); expected equal shapes"):
         losses.td_loss(x, x, jnp.ones((3, 1)))
+    with pytest.raises(TypeError, match="penalty is 'huber'; expected a function such as"):
+        losses.td_loss(x, x, None, "huber")
     with pytest.raises(ValueError, match=r"support_target has shape \(3,\) and probs \(2,\)"):
         losses.categorical_projection(x, x[:2], jnp.arange(3.0))
     with pytest.raises(ValueError, match="the number of atoms is 1"):
         losses.categorical_projection(x, x, jnp.zeros(1))
-    for support, low, high in (([0.0, 1.0, 3.0], 1, 2), ([2.0, 1.0, 0.0], -1, -1), ([0.0, 0.0, 0.0], 0, 0)):
+    for support, low, high in (
+        ([0.0, 1.0, 3.0], 1, 2),
+        ([2.0, 1.0, 0.0], -1, -1),
+        ([0.0, 0.0, 0.0], 0, 0),
+        ([0.0, np.nan, 2.0], "nan", "nan"),
+    ):
         with pytest.raises(ValueError, match=f"support has steps between {low} and {high}; expected ascending"):
             losses.categorical_projection(x, x, jnp.array(support))
     with pytest.raises(ValueError, match="delta is -1"):
