@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import optax
 
-from rljax import agents, envs, losses, networks, replay, structs
+from rljax import agents, checks, envs, losses, networks, replay, structs
 from rljax.agents.dqn import Head, Munchausen, categorical, quantile, scalar
 
 ATOMS, HIGHEST = 51, 100.0  # of distributions; discounted by 0.99, no return is above 100
@@ -63,6 +63,16 @@ def chosen(variant: str) -> dict[str, Variant]:
                 )
         found[name] = VARIANTS[name]
     return found
+
+
+def check_steps(steps: int) -> None:
+    """A run is random play and then whole rounds of 1000 steps."""
+    checks.integer("steps", steps, 1)
+    if steps % 1000 or steps < 2000:
+        raise ValueError(
+            f"steps is {steps}; expected a multiple of 1000 from 2000 on: the first {WARMUP} are random play, and each "
+            f"further 1000 end with an evaluation. Take {max(2000, -(-steps // 1000) * 1000)}."
+        )
 
 
 def network(sizes: Sequence[int], variants: dict[str, Variant]) -> networks.Network:

@@ -51,11 +51,7 @@ def main(
     checks.seed(seed)
     for name in ("seeds", "steps", "max_steps", "patience", "test_episodes"):
         checks.integer(name, options[name], 1)
-    if steps % 1000 or steps < 2000:
-        raise ValueError(
-            f"steps is {steps}; expected a multiple of 1000 from 2000 on: the first 1000 are random play, and each further "
-            f"1000 end with an evaluation. Take {max(2000, -(-steps // 1000) * 1000)}."
-        )
+    _deep_q.check_steps(steps)
     if target is not None:
         checks.real("target", target, 0, max_steps)
     if quick:

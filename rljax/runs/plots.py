@@ -125,6 +125,34 @@ def episode_returns(path: str | Path, returns: np.ndarray, *, title: str) -> Non
         axis.legend(frameon=False)
 
 
+def intervals(
+    path: str | Path,
+    rows: Mapping[str, tuple[float, float, float]],
+    *,
+    title: str,
+    xlabel: str,
+    best_possible: float | None = None,
+) -> None:
+    """One line for each name, the best on top: a point in its interval.
+
+    Args:
+      path: of the PNG.
+      rows: name -> middle, low, high.
+      title, xlabel: with units.
+      best_possible: a dashed line, if given.
+    """
+    names = sorted(rows, key=lambda name: rows[name][0])
+    with figure(path, title=title, xlabel=xlabel, ylabel="", size=(8, 1.2 + 0.35 * len(rows))) as axis:
+        for y, name in enumerate(names):
+            middle, low, high = rows[name]
+            axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=5, alpha=0.35, solid_capstyle="butt")
+            axis.plot(middle, y, "o", color=COLOURS[0])
+        axis.set_yticks(range(len(names)), names)
+        axis.set_xlim(left=min(0.0, *(low for _, low, _ in rows.values())))
+        if best_possible is not None:
+            axis.axvline(best_possible, color="0.4", linestyle="--", linewidth=1)
+
+
 def last(values: np.ndarray) -> np.ndarray:
     """[seeds] the last number of each column of [steps, seeds]: NaN marks steps after a seed had stopped."""
     return _carry_forward(values)[-1]
