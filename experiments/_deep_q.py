@@ -11,7 +11,7 @@ import optax
 from rljax import agents, checks, envs, losses, networks, replay, structs
 from rljax.agents.dqn import Head, Munchausen, categorical, quantile, scalar
 
-ATOMS, HIGHEST = 51, 100.0  # of distributions; discounted by 0.99, no return is above 100
+ATOMS, HIGHEST = 51, 200.0  # of distributions; discounted by 0.995, no return is above 200
 
 
 class Variant(NamedTuple):
@@ -97,7 +97,7 @@ def algorithm(
     *,
     steps: int,
     max_steps: int,
-    gamma: float = 0.99,
+    gamma: float = 0.995,
     learning_rate: float = 1e-3,
 ) -> structs.Algorithm:
     """DQN for `steps` environment steps, its step size falling to zero by then, everything ever seen in its memory."""

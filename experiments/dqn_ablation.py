@@ -28,7 +28,7 @@ def main(
     seeds: int = 32,
     steps: int = 50_000,
     hidden: tuple[int, ...] = (120, 84),
-    gamma: float = 0.99,
+    gamma: float = 0.995,
     learning_rate: float = 1e-3,
     max_steps: int = 500,
 ) -> None:

@@ -126,6 +126,42 @@ def test_the_squared_loss_learns_the_mean_and_an_absolute_one_the_median() -> No
     np.testing.assert_allclose(absolute, 4.0, atol=0.6)
 
 
+LAKE, _ = mdp.gridworld.gridworld(mdp.gridworld.FROZEN_LAKE_4X4, slip=2 / 3, gamma=0.95)
+
+
+@pytest.mark.parametrize(
+    ("world", "num_envs", "learning_rate", "batch"),
+    [(mdp.problems.chapter_mdp(), 64, 1.0, 1024), (LAKE, 1024, 0.02, 2048)],
+    ids=["the chapter's three states", "FrozenLake"],
+)
+def test_one_hot_and_linear_it_is_exact(world: mdp.TabularMDP, num_envs: int, learning_rate: float, batch: int) -> None:
+    """From random play, within 2 % of the largest of the exact values."""
+    exact, env = mdp.plan(world), envs.TabularEnv(world)
+    states, actions = exact.q.shape
+    algorithm = dqn(
+        env,
+        networks.one_hot(states, networks.linear(states, actions)),
+        num_envs=num_envs,
+        unroll_steps=16,
+        num_updates=16,
+        batch_size=batch,
+        memory=replay.uniform(960 * num_envs),
+        warmup=320 * num_envs,
+        gamma=float(world.gamma),
+        optimiser=lambda rate: optax.adam(optax.exponential_decay(rate, 320, 0.5)),
+        learning_rate=learning_rate,
+        epsilon=1.0,
+        target_every=16,
+        head=scalar(losses.squared),
+        available=env.available,
+    )
+    keys = jax.random.split(jax.random.key(1), 200)
+    run = jax.jit(lambda key: jax.lax.scan(lambda s, k: algorithm.step(k, s), algorithm.init(key), keys)[0])
+    known = np.asarray(world.mask & ~world.terminal[:, None])
+    found, q = np.asarray(algorithm.parameters(run(jax.random.key(0)))), np.asarray(exact.q)
+    np.testing.assert_allclose(found[known], q[known], atol=0.02 * abs(q[known]).max())
+
+
 def test_what_is_no_head_is_refused() -> None:
     with pytest.raises(TypeError, match="expected a Head"):
         dqn(endless(2), TABLE, head=optax.adam)  # pyright: ignore[reportArgumentType]

@@ -19,7 +19,7 @@ One step of the algorithm, for action values q with parameters theta and older p
 | prioritised replay         | `memory=replay.prioritised(100_000)`                       | Schaul et al. (2016)      |
 | n-step                     | `n=3`                                                      | Hessel et al. (2018)      |
 | dueling                    | `networks.q_network(sizes, dueling=True)`                  | Wang et al. (2016)        |
-| categorical, C51           | `head=categorical(0, 100)`, a network with 51 atoms        | Bellemare et al. (2017)   |
+| categorical, C51           | `head=categorical(0, 200)`, a network with 51 atoms        | Bellemare et al. (2017)   |
 | quantile regression        | `head=quantile(51)`, a network with 51 atoms               | Dabney et al. (2018)      |
 | Munchausen                 | `munchausen=Munchausen()`                                  | Vieillard et al. (2020)   |
 
