@@ -23,11 +23,15 @@ def _dqn(about: Mapping[str, Any]) -> Policy:
     return _deep_q.network(about["sizes"], variants), lambda output: policies.greedy(head.values(output))
 
 
+def _pqn(about: Mapping[str, Any]) -> Policy:
+    return networks.q_network(about["sizes"], layer_norm=True), policies.greedy
+
+
 def _dqn_chapter(about: Mapping[str, Any]) -> Policy:
     return networks.chapter_q_network(), policies.greedy
 
 
-MADE_BY = {"reinforce": _reinforce, "dqn": _dqn, "dqn_chapter": _dqn_chapter}
+MADE_BY = {"reinforce": _reinforce, "dqn": _dqn, "dqn_chapter": _dqn_chapter, "pqn": _pqn}
 
 
 def policy(about: Mapping[str, Any]) -> Policy:

@@ -12,7 +12,8 @@ from jax import Array
 
 from experiments import _console, _play
 from rljax import envs, structs, train
-from rljax.runs.statistics import interquartile_mean
+from rljax.runs import checkpoint, folder, plots
+from rljax.runs.statistics import bootstrap_interval, interquartile_mean
 
 Variants = Mapping[
     str, tuple[structs.Algorithm, Mapping[str, Any]]
@@ -60,6 +61,105 @@ def before_and_after(
     for name, parameters in (("before", first), ("after", learned)):
         policy = lambda key, observation, parameters=parameters: algorithm.act(parameters, key, observation)
         _play.film(path / f"{name}.gif", jax.random.clone(key), env, policy, steps, f"{name} training")
+
+
+def solve(
+    path: Path,
+    name: str,
+    algorithm: structs.Algorithm,
+    env: envs.Environment,
+    *,
+    seed: int,
+    seeds: int,
+    rounds: int,
+    round_steps: int,
+    eval_every: int,
+    before: int = 0,
+    max_steps: int,
+    test_episodes: int,
+    about: Mapping[str, Any],
+    **stopping: Any,
+) -> None:
+    """Train one learner of CartPole over several seeds, keep the best parameters of each and judge them; write and say it all.
+
+    Args:
+      path: of the run: scores.csv, learning_curve.png, summary.json, policy.npz, before.gif, after.gif.
+      name: of the learner, for people.
+      algorithm, env: the learner, and its task.
+      seed, seeds: of everything random; how many runs.
+      rounds: of training, each followed by an evaluation.
+      round_steps: environment steps of a round.
+      eval_every: steps of the algorithm in a round.
+      before: environment steps before the first round.
+      max_steps: most steps of an episode; 95 % of them, of `test_episodes` fresh ones, are a solution.
+      about: what must be known to make the policy again: see `_saved`.
+      stopping: of `train.train`.
+    """
+    key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
+    keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
+    contest = {name: (algorithm, stopping)}
+    results, failures = each(
+        contest, keys, rounds * eval_every, eval_every=eval_every, chunk=2, watched="score", score=True
+    )
+    result = results[name]
+    lengths = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps).mean(axis=1)
+    ends = before + round_steps * (1 + np.arange(len(result.scores)))
+    folder.write_csv(
+        path / "scores.csv",
+        (
+            {"seed": member, "environment_steps": int(end), "greedy_return": float(score)}
+            for end, scores in zip(ends, result.scores, strict=True)
+            for member, score in enumerate(scores)
+            if np.isfinite(score)
+        ),
+    )
+    plots.learning_curves(
+        path / "learning_curve.png",
+        {name: result.scores},
+        title="CartPole: how long the greedy policy holds the pole",
+        xlabel=f"evaluation, one every {round_steps} environment steps",
+        ylabel="mean return of 20 episodes (steps)",
+        best_possible=max_steps,
+    )
+    solved, low_high = 0.95 * max_steps, bootstrap_interval(lengths)
+    summary = {
+        "name": name,
+        "seeds": seeds,
+        "environment_steps": int(ends[-1]),
+        "test_mean_return_iqm": interquartile_mean(lengths),
+        "test_mean_return_iqm_interval": low_high,
+        "test_mean_return_min": float(lengths.min()),
+        "test_share_of_seeds_that_solve": float((lengths >= solved).mean()),
+        "last_score_iqm": interquartile_mean(plots.last(result.scores)),
+        "compile_seconds": result.compile_seconds,
+        "run_seconds": result.run_seconds,
+        **({"failure": failures[name]} if failures else {}),
+    }
+    folder.write_json(path / "summary.json", summary)
+    best = int(np.argmax(lengths))
+    learned = jax.tree.map(lambda leaf: leaf[best], result.parameters)
+    checkpoint.save(path / "policy.npz", learned, {"env": "CartPole", "max_steps": max_steps, **about})
+    before_and_after(path, key_film, env, algorithm, keys[best], learned, max_steps)
+    _console.table(
+        f"CartPole, {seeds} seeds of {ends[-1]} steps (interquartile means; test: {test_episodes} fresh greedy episodes)",
+        [
+            {
+                "learner": name,
+                "last score": f"{summary['last_score_iqm']:.1f}",
+                "test of the best": f"{summary['test_mean_return_iqm']:.1f} \\[{low_high[0]:.1f}, {low_high[1]:.1f}]",
+                f">= {solved:g}": f"{summary['test_share_of_seeds_that_solve']:.0%}",
+                "compile": f"{result.compile_seconds:.1f} s",
+                "run": f"{result.run_seconds:.1f} s",
+            }
+        ],
+    )
+    _console.console.print(
+        "last score: 20 greedy episodes of the last parameters; the best: those of the highest score on the way, in "
+        f"brackets the 95 % bootstrap interval. policy.npz and after.gif hold the best seed of the test ({best})."
+    )
+    _console.files(path)
+    complain(failures, 1)
+    _console.console.print(f"watch it again: python -m experiments play {path}")
 
 
 def complain(failures: Mapping[str, str], variants: int) -> None:

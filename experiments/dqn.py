@@ -39,13 +39,9 @@ def main(
       patience: ... once so many evaluations in a row (every 1000 steps) have reached it.
       test_episodes: fresh episodes that judge the parameters of each seed.
     """
-    import jax
-    import numpy as np
-
-    from experiments import _console, _deep_q, _play, _train
+    from experiments import _deep_q, _train
     from rljax import checks, envs
-    from rljax.runs import checkpoint, folder, plots
-    from rljax.runs.statistics import interquartile_mean
+    from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -67,72 +63,19 @@ def main(
     )
     path = folder.create(out, "dqn")
     folder.write_config(path, "dqn", options, used)
-
-    key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
-    keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
-    blocks, every = (steps - _deep_q.WARMUP) // _deep_q.BLOCK, 1000 // _deep_q.BLOCK
-    stopping = {} if target is None else {"target": target, "patience": patience}
-    trained, failures = _train.each(
-        {variant: (algorithm, stopping)}, keys, blocks, eval_every=every, chunk=2, watched="score", score=True
+    _train.solve(
+        path,
+        f"dqn, {variant}",
+        algorithm,
+        env,
+        seed=seed,
+        seeds=seeds,
+        rounds=steps // 1000 - 1,
+        round_steps=1000,
+        eval_every=1000 // _deep_q.BLOCK,
+        before=_deep_q.WARMUP,
+        max_steps=max_steps,
+        test_episodes=test_episodes,
+        about={"experiment": "dqn", "variant": variant, "sizes": sizes},
+        **({} if target is None else {"target": target, "patience": patience}),
     )
-    result = trained[variant]
-    lengths = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps).mean(axis=1)
-
-    ends = _deep_q.WARMUP + 1000 * (1 + np.arange(len(result.scores)))
-    folder.write_csv(
-        path / "scores.csv",
-        (
-            {"seed": member, "environment_steps": int(end), "greedy_return": float(score)}
-            for end, scores in zip(ends, result.scores, strict=True)
-            for member, score in enumerate(scores)
-            if np.isfinite(score)
-        ),
-    )
-    plots.learning_curves(
-        path / "learning_curve.png",
-        {variant: result.scores},
-        title="DQN on CartPole: how long the greedy policy holds the pole",
-        xlabel="thousand environment steps, after 1000 of random play",
-        ylabel="mean return of 20 episodes (steps)",
-        best_possible=max_steps,
-    )
-    solved = 0.95 * max_steps
-    summary = {
-        "variant": variant,
-        "seeds": seeds,
-        "environment_steps": int(ends[-1]),
-        "test_mean_return_iqm": interquartile_mean(lengths),
-        "test_mean_return_min": float(lengths.min()),
-        "test_share_of_seeds_that_solve": float((lengths >= solved).mean()),
-        "last_score_iqm": interquartile_mean(plots.last(result.scores)),
-        "compile_seconds": result.compile_seconds,
-        "run_seconds": result.run_seconds,
-        **({"failure": failures[variant]} if failures else {}),
-    }
-    folder.write_json(path / "summary.json", summary)
-    best = int(np.argmax(lengths))
-    last = jax.tree.map(lambda leaf: leaf[best], result.parameters)
-    about = {"experiment": "dqn", "env": "CartPole", "max_steps": max_steps, "variant": variant, "sizes": sizes}
-    checkpoint.save(path / "policy.npz", last, about)
-    _train.before_and_after(path, key_film, env, algorithm, keys[best], last, max_steps)
-
-    _console.table(
-        f"DQN on CartPole, {seeds} seeds of {ends[-1]} steps (interquartile means; test: {test_episodes} fresh episodes)",
-        [
-            {
-                "variant": variant,
-                "last score": f"{summary['last_score_iqm']:.1f}",
-                "test of the best": f"{summary['test_mean_return_iqm']:.1f}",
-                f">= {solved:g}": f"{summary['test_share_of_seeds_that_solve']:.0%}",
-                "compile": f"{result.compile_seconds:.1f} s",
-                "run": f"{result.run_seconds:.1f} s",
-            }
-        ],
-    )
-    _console.console.print(
-        "last score: 20 greedy episodes of the last parameters; the best: those of the highest score on the way. "
-        f"policy.npz and after.gif hold the best seed of the test ({best})."
-    )
-    _console.files(path)
-    _train.complain(failures, 1)
-    _console.console.print(f"watch it again: python -m experiments play {path}")
