@@ -21,7 +21,7 @@ class Model(NamedTuple):
 
 
 def random(rng: np.random.Generator, kind: str, states: int = 12, actions: int = 3, branching: int = 4) -> Model:
-    """`kind`: "dense", "sparse" or "episodic" (some states end, gamma 1, every policy ends)."""
+    """`kind`: "continuing" or "episodic" (some states end, gamma 1, every policy ends)."""
     successor = np.argsort(rng.random((states, actions, states)), axis=2)[:, :, :branching]
     probability = rng.dirichlet(np.ones(branching), size=(states, actions))
     mask = rng.random((states, actions)) < 0.7

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,7 @@ from rljax import agents, mdp, train
 from rljax.mdp import evaluation, horizons, operators, planners, planning
 
 METHODS = tuple(planners.METHODS)
+plan = jax.jit(planners.plan, static_argnames="method")  # compiled, as callers do
 TRANSITIONS = [
     [[0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [0.8, 0.2, 0.0]],
     [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]],
@@ -42,16 +46,21 @@ Q_STAR = {
 }
 
 
-@pytest.mark.parametrize("gamma", [0.90, 0.95])
+@functools.cache
+def compiled(method: str, tolerance: float) -> Callable[[mdp.TabularMDP], planning.Solution]:
+    """For a stack of problems; one program for all stacks of the same shape."""
+    return jax.jit(jax.vmap(lambda m: planners.plan(m, method, tolerance=tolerance)))
+
+
 @pytest.mark.parametrize("method", METHODS)
-def test_the_chapters_mdp(method, gamma):
+def test_the_chapters_mdp(method):
     with jax.enable_x64(True):
-        found = jax.jit(lambda m: planners.plan(m, method, tolerance=1e-9))(chapter(gamma))
-        q, policy = Q_STAR[gamma]
-        assert bool(found.converged)
-        assert found.policy.tolist() == policy
-        np.testing.assert_allclose(found.q, q, atol=1e-6, rtol=0)
-        np.testing.assert_allclose(found.v, np.max(q, axis=1), atol=1e-6, rtol=0)
+        both = compiled(method, 1e-9)(mdp_oracle.stack([chapter(gamma) for gamma in Q_STAR]))
+    for i, (q, policy) in enumerate(Q_STAR.values()):
+        assert bool(both.converged[i])
+        assert both.policy[i].tolist() == policy
+        np.testing.assert_allclose(both.q[i], q, atol=1e-6, rtol=0)
+        np.testing.assert_allclose(both.v[i], np.max(q, axis=1), atol=1e-6, rtol=0)
 
 
 def test_the_bound_knows_that_the_printed_table_is_not_converged():
@@ -59,8 +68,9 @@ def test_the_bound_knows_that_the_printed_table_is_not_converged():
     with jax.enable_x64(True):
         m = chapter(0.95)
         q = jnp.zeros((3, 3))
+        backup = jax.jit(operators.q_bellman_optimality)
         for _ in range(50):
-            q = operators.q_bellman_optimality(m, q)
+            q = backup(m, q)
         np.testing.assert_allclose(q[0], [21.73304188, 20.63807938, 16.70138772], atol=1e-6)
         v = jnp.max(q, axis=1)
         state = planning.begin(m, planners.value_iteration(), planning.effective_horizon(m), v)
@@ -74,58 +84,66 @@ def test_the_bound_knows_that_the_printed_table_is_not_converged():
         np.testing.assert_allclose(middle.v, [21.8992500512, 1.1798202356, 53.8734949848], atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["dense", "sparse", "episodic"])
-@pytest.mark.parametrize("method", METHODS)
-def test_within_the_certified_bound_of_linear_solves(method, kind):
-    """70 problems of each kind, all at once; in float32 too, where the bound may stay above the tolerance."""
+@functools.cache
+def problems(kind: str) -> tuple[list[mdp_oracle.Model], np.ndarray]:
     rng = np.random.default_rng(7)
     models = [mdp_oracle.random(rng, kind) for _ in range(70)]
-    want = np.stack([mdp_oracle.optimal(model) for model in models])
-    for wide, tolerance in ((True, 1e-8), (False, 1e-3)):
+    return models, np.stack([mdp_oracle.optimal(model) for model in models])
+
+
+@functools.cache
+def stacked(kind: str, dense: bool, wide: bool) -> mdp.TabularMDP:
+    with jax.enable_x64(wide):
+        return mdp_oracle.stack([mdp_oracle.tabular(model, dense) for model in problems(kind)[0]])
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
+@pytest.mark.parametrize("method", METHODS)
+def test_within_the_certified_bound_of_linear_solves(method, dense):
+    """70 problems of each kind, all at once; in float32 too, where the bound may stay above the tolerance."""
+    for (wide, tolerance), kind in itertools.product(((True, 1e-8), (False, 1e-3)), ("continuing", "episodic")):
+        want = problems(kind)[1]
         with jax.enable_x64(wide):
-            batch = mdp_oracle.stack([mdp_oracle.tabular(model, kind == "dense") for model in models])
-            found = jax.jit(jax.vmap(lambda m, tolerance=tolerance: planners.plan(m, method, tolerance=tolerance)))(
-                batch
-            )
-            error = np.abs(np.asarray(found.v, np.float64) - want).max(axis=1)
-            # float32 has rounded the problem itself, by some 1e-7 of it: its optimum is another one, as far off as that.
-            other = 0.0 if wide else 1e-5 * (1 + np.abs(want).max(axis=1))
-            assert (error <= np.asarray(found.bound) + other).all()
-            assert np.isfinite(found.bound).all()
-            assert (np.asarray(found.converged) == (np.asarray(found.bound) <= tolerance)).all()
-            if wide:
-                assert np.asarray(found.converged).all()
-                greedy_q = np.take_along_axis(np.asarray(found.q), np.asarray(found.policy)[:, :, None], axis=2)
-                assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * np.asarray(found.bound) + 1e-12).all()
+            found = compiled(method, tolerance)(stacked(kind, dense, wide))
+        error = np.abs(np.asarray(found.v, np.float64) - want).max(axis=1)
+        # float32 has rounded the problem itself, by some 1e-7 of it: its optimum is another one, as far off as that.
+        other = 0.0 if wide else 1e-5 * (1 + np.abs(want).max(axis=1))
+        assert (error <= np.asarray(found.bound) + other).all()
+        assert np.isfinite(found.bound).all()
+        assert (np.asarray(found.converged) == (np.asarray(found.bound) <= tolerance)).all()
+        if wide:
+            assert np.asarray(found.converged).all()
+            greedy_q = np.take_along_axis(np.asarray(found.q), np.asarray(found.policy)[:, :, None], axis=2)
+            assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * np.asarray(found.bound) + 1e-12).all()
 
 
 def test_linear_programming_agrees():
     """min sum v  subject to  v(s) >= r(s, a) + gamma P v  for every available action."""
     rng = np.random.default_rng(3)
+    models = [mdp_oracle.random(rng, "continuing")._replace(gamma=0.9) for _ in range(5)]
     with jax.enable_x64(True):
-        for _ in range(5):
-            model = mdp_oracle.random(rng, "sparse")._replace(gamma=0.9)
-            table, (states, actions) = mdp_oracle.full(model), model.reward.shape
-            rows, limits = [], []
-            for s, a in np.ndindex(states, actions):
-                if model.mask[s, a] and not model.terminal[s]:
-                    rows.append(model.gamma * table[s, a] - np.eye(states)[s])
-                    limits.append(-model.reward[s, a])
-            bounds = [(0, 0) if end else (None, None) for end in model.terminal]
-            lp = scipy.optimize.linprog(np.ones(states), np.array(rows), np.array(limits), bounds=bounds)
-            found = planners.plan(mdp_oracle.tabular(model, dense=True), tolerance=1e-9)
-            np.testing.assert_allclose(found.v, lp.x, atol=1e-7)
+        found = compiled("auto", 1e-9)(mdp_oracle.stack([mdp_oracle.tabular(model, dense=True) for model in models]))
+    for model, v in zip(models, found.v, strict=True):
+        table, (states, actions) = mdp_oracle.full(model), model.reward.shape
+        rows, limits = [], []
+        for s, a in np.ndindex(states, actions):
+            if model.mask[s, a] and not model.terminal[s]:
+                rows.append(model.gamma * table[s, a] - np.eye(states)[s])
+                limits.append(-model.reward[s, a])
+        bounds = [(0, 0) if end else (None, None) for end in model.terminal]
+        lp = scipy.optimize.linprog(np.ones(states), np.array(rows), np.array(limits), bounds=bounds)
+        np.testing.assert_allclose(v, lp.x, atol=1e-7)
 
 
 def test_a_tolerance_beyond_the_precision_ends_and_says_so():
-    found = jax.jit(lambda m: planners.plan(m, "value_iteration", tolerance=1e-12))(chapter(0.95))
+    found = plan(chapter(0.95), "value_iteration", tolerance=1e-12)
     assert not bool(found.converged)
     assert 1e-12 < float(found.bound) < 0.1
     assert int(found.iterations) < 1000
 
 
 def test_the_cap_is_never_silent():
-    found = planners.plan(chapter(0.95), "value_iteration", tolerance=1e-3, max_iterations=3)
+    found = plan(chapter(0.95), "value_iteration", tolerance=1e-3, max_iterations=3)
     assert int(found.iterations) == 3
     assert not bool(found.converged)
     assert float(found.bound) > 1e-3
@@ -137,7 +155,8 @@ def test_gamma_may_be_traced_and_batched():
         solve = lambda gamma: planners.plan(dataclasses.replace(m, gamma=gamma), tolerance=1e-8)
         together = jax.jit(jax.vmap(solve))(gammas)
         for i, gamma in enumerate(gammas):
-            np.testing.assert_allclose(together.v[i], solve(gamma).v, atol=2e-8)
+            alone = plan(dataclasses.replace(m, gamma=gamma), tolerance=1e-8)
+            np.testing.assert_allclose(together.v[i], alone.v, atol=2e-8)
 
 
 def test_generated_transitions_need_no_table():
@@ -145,8 +164,8 @@ def test_generated_transitions_need_no_table():
         ring = lambda s, a: (jnp.array([(s + 2 * a - 1) % 50]), jnp.ones(1), jnp.where(s == 7, 1.0, 0.0)[None])
         generated = mdp.Generated(ring, 50, 2, block_size=16)
         reward = jnp.zeros(50).at[7].set(1.0)
-        found = planners.plan(mdp.TabularMDP(generated, reward, gamma=0.9), tolerance=1e-8)
-        stored = planners.plan(mdp.TabularMDP(generated.stored(), reward, gamma=0.9), tolerance=1e-8)
+        found = plan(mdp.TabularMDP(generated, reward, gamma=0.9), tolerance=1e-8)
+        stored = plan(mdp.TabularMDP(jax.jit(generated.stored)(), reward, gamma=0.9), tolerance=1e-8)
         assert found.method == "modified policy iteration"
         assert stored.method == "Krylov policy iteration"
         np.testing.assert_allclose(found.v, stored.v, atol=2e-8)
@@ -170,37 +189,46 @@ def test_gradients_of_the_optimal_values_are_those_of_finite_differences():
     with jax.enable_x64(True):
         m = chapter(0.9)
         weights = jnp.array([1.0, -2.0, 0.5])
-        f = lambda m: jnp.vdot(weights, planning.optimal_values(m, planners.policy_iteration(), tolerance=1e-9))
+        f = jax.jit(
+            lambda m: jnp.vdot(weights, planning.optimal_values(m, planners.policy_iteration(), tolerance=1e-9))
+        )
         gradient = jax.jit(jax.grad(f, allow_int=True))(m)
         h = 1e-6
         by_gamma = lambda gamma: f(dataclasses.replace(m, gamma=gamma))
         np.testing.assert_allclose(gradient.gamma, (by_gamma(0.9 + h) - by_gamma(0.9 - h)) / (2 * h), rtol=1e-5)
         for where in ((0, 0, 0), (1, 2, 2), (2, 1, 0)):
-            by_reward = lambda x, where=where: f(m.with_reward(m.reward.at[where].add(x)))
+            there = np.zeros((3, 3, 3))
+            there[where] = 1.0
+            by_reward = lambda x, there=there: f(m.with_reward(m.reward + x * there))
             np.testing.assert_allclose(gradient.reward[where], (by_reward(h) - by_reward(-h)) / (2 * h), atol=1e-5)
 
         def by_transition(x):  # from state 0 under action 0: more of state 1, less of state 0
-            table = m.transitions.probability.at[0, 0, 1].add(x).at[0, 0, 0].add(-x)
-            return f(dataclasses.replace(m, transitions=mdp.Dense(table)))
+            table = np.array(TRANSITIONS)
+            table[0, 0] += [-x, x, 0.0]
+            return f(dataclasses.replace(m, transitions=mdp.Dense(jnp.asarray(table))))
 
         slope = gradient.transitions.probability[0, 0, 1] - gradient.transitions.probability[0, 0, 0]
         np.testing.assert_allclose(slope, (by_transition(h) - by_transition(-h)) / (2 * h), rtol=1e-5)
 
 
 def test_evaluation_and_occupancy():
+    @jax.jit
+    def everything(m, policy):
+        v = evaluation.evaluate(m, policy)
+        backups = operators.policy_operator(m, policy, v), evaluation.backup_under(m, policy)(v)
+        return v, *backups, evaluation.occupancy(m, policy), operators.reward_under(m, policy)
+
     rng = np.random.default_rng(5)
     with jax.enable_x64(True):
-        model = mdp_oracle.random(rng, "sparse")._replace(gamma=0.9)
+        model = mdp_oracle.random(rng, "continuing")._replace(gamma=0.9)
         m = mdp_oracle.tabular(model, dense=False)
         stochastic = rng.dirichlet(np.ones(3), size=12) * model.mask
         stochastic = jnp.asarray(stochastic / stochastic.sum(axis=1, keepdims=True))
         for policy in (jnp.asarray(model.mask.argmax(axis=1), jnp.int32), stochastic):
-            v = evaluation.evaluate(m, policy)
-            np.testing.assert_allclose(operators.policy_operator(m, policy, v), v, atol=1e-9)
-            np.testing.assert_allclose(evaluation.backup_under(m, policy)(v), v, atol=1e-9)
-            visits = evaluation.occupancy(m, policy)
-            reward = operators.reward_under(m, policy)
-            np.testing.assert_allclose(jnp.vdot(visits, reward), jnp.vdot(m.initial, v), rtol=1e-9)
+            v, *again, visits, reward = everything(m, policy)
+            for v_again in again:
+                np.testing.assert_allclose(v_again, v, atol=1e-9)
+            np.testing.assert_allclose(np.vdot(visits, reward), np.vdot(m.initial, v), rtol=1e-9)
 
 
 def test_backward_induction_is_the_best_of_all_plans():
@@ -241,20 +269,20 @@ def test_average_reward_is_the_best_of_all_deterministic_policies():
 
 def test_a_periodic_chain_has_an_average_too():
     swap = mdp.TabularMDP(mdp.Dense(jnp.array([[[0.0, 1.0]], [[1.0, 0.0]]])), jnp.array([1.0, 0.0]), gamma=0.5)
-    found = horizons.relative_value_iteration(swap, tolerance=1e-4)
+    found = jax.jit(lambda m: horizons.relative_value_iteration(m, tolerance=1e-4))(swap)
     np.testing.assert_allclose(found.gain, 0.5, atol=1e-4)
 
 
 def test_the_one_loop_plans_as_well():
     with jax.enable_x64(True):
         m = chapter(0.9)
-        v_star = planners.plan(m, tolerance=1e-11).v
+        v_star = plan(m, "value_iteration", tolerance=1e-11).v
         algorithm = agents.planner(m, planners.value_iteration(), v_star=v_star)
         result = train.train(algorithm, jax.random.split(jax.random.key(0), 1), 60, eval_every=1, target=-1e-6)
         steps = int(result.members.steps[0])
         bound, error = (result.metrics[name][:steps, 0] for name in ("bound", "error"))
         assert (error <= bound).all()
         assert bound[-1] <= 1e-6 < bound[-2]
-        alone = planners.plan(m, "value_iteration", tolerance=1e-6)
+        alone = plan(m, "value_iteration", tolerance=1e-6)
         assert int(alone.iterations) == steps + 1  # the loop counts rounds, `solve` the first backup too
         np.testing.assert_array_equal(result.parameters.policy[0], alone.policy)
