@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array
 
-from experiments import _deep_q
+from experiments import _deep_q, approximate_q
 from rljax import networks, policies
+from rljax.agents.linear_q import values
 
 Policy = tuple[networks.Network, Callable[[Array], Array]]  # the network, and the action that its output means
 
@@ -31,7 +34,19 @@ def _dqn_chapter(about: Mapping[str, Any]) -> Policy:
     return networks.chapter_q_network(), policies.greedy
 
 
-MADE_BY = {"reinforce": _reinforce, "dqn": _dqn, "dqn_chapter": _dqn_chapter, "pqn": _pqn}
+def _approximate_q(about: Mapping[str, Any]) -> Policy:
+    basis = approximate_q.basis(about["features"], about["sizes"])
+    init = lambda key: jnp.zeros((2, basis.size))
+    return networks.Network(init, functools.partial(values, basis)), policies.greedy
+
+
+MADE_BY = {
+    "reinforce": _reinforce,
+    "dqn": _dqn,
+    "dqn_chapter": _dqn_chapter,
+    "pqn": _pqn,
+    "approximate_q": _approximate_q,
+}
 
 
 def policy(about: Mapping[str, Any]) -> Policy:
