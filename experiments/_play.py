@@ -28,31 +28,29 @@ def judge(keys: Array, env: envs.Environment, act: Act, parameters: Any, episode
     return np.asarray(jax.jit(jax.vmap(one))(jax.random.clone(keys), parameters))
 
 
-def film(
-    path: Path,
-    key: Array,
-    env: envs.Environment,
-    policy: rollout.Policy,
-    steps: int,
-    caption: str,
-    *,
-    once: bool = True,
-) -> rollout.Transition:
-    """Write a GIF of one environment under `policy`: one episode, or with `once=False` `steps` steps with resets.
+def record(
+    key: Array, env: envs.Environment, act: Act, parameters: Any, steps: int, *, once: bool = True
+) -> list[rollout.Transition]:
+    """One environment under each of B parameter sets, all from the same key: one episode, or with `once=False` `steps` steps
+    with resets. At most `LONGEST` steps; leaves are NumPy arrays [steps, ...]."""
 
-    At most `LONGEST` steps. What the font cannot draw of the caption (the name of a folder) becomes "?".
-    """
-    steps = min(steps, LONGEST)
-    caption = "".join(c if c in drawing.GLYPHS else "?" for c in caption)
-
-    @jax.jit
-    def play(key: Array) -> rollout.Transition:
+    def one(parameters: Any) -> rollout.Transition:
+        policy = lambda key, observation: act(parameters, key, observation)
         cursor = rollout.start(jax.random.fold_in(key, 0), env, 1)
         autoreset = "none" if once else "same_step"
-        return rollout.unroll(jax.random.fold_in(key, 1), env, policy, cursor, steps, autoreset=autoreset)[1]
+        played = rollout.unroll(
+            jax.random.fold_in(key, 1), env, policy, cursor, min(steps, LONGEST), autoreset=autoreset
+        )[1]
+        return jax.tree.map(lambda leaf: leaf[:, 0], played)
 
-    played = jax.tree.map(lambda leaf: np.asarray(leaf)[:, 0], play(key))
-    played = jax.tree.map(lambda leaf: leaf[played.valid], played)
+    played = jax.tree.map(np.asarray, jax.jit(jax.vmap(one))(parameters))
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], played) for i in range(len(played.valid))]
+    return [jax.tree.map(lambda leaf, valid=one.valid: leaf[valid], one) for one in each]
+
+
+def film(path: Path, env: envs.Environment, played: rollout.Transition, caption: str) -> None:
+    """Write one of `record`'s as a GIF. What the font cannot draw of the caption (the name of a folder) becomes "?"."""
+    caption = "".join(c if c in drawing.GLYPHS else "?" for c in caption)
     frames = drawing.render(
         played.next_state,
         env=env,
@@ -62,4 +60,3 @@ def film(
         caption=caption,
     )
     gif.save_gif(path, frames)
-    return played

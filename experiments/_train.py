@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -57,10 +58,10 @@ def before_and_after(
     path: Path, key: Array, env: envs.Environment, algorithm: structs.Algorithm, member: Array, learned: Any, steps: int
 ) -> None:
     """`before.gif` and `after.gif` in `path`: the same episode under the parameters that a member began with, and `learned`."""
-    first = train.begin(algorithm, member).best
-    for name, parameters in (("before", first), ("after", learned)):
-        policy = lambda key, observation, parameters=parameters: algorithm.act(parameters, key, observation)
-        _play.film(path / f"{name}.gif", jax.random.clone(key), env, policy, steps, f"{name} training")
+    first = jax.jit(lambda key: train.begin(algorithm, key).best)(member)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, learned)
+    for name, played in zip(("before", "after"), _play.record(key, env, algorithm.act, both, steps), strict=True):
+        _play.film(path / f"{name}.gif", env, played, f"{name} training")
 
 
 def solve(

@@ -29,15 +29,10 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, steps: 
     steps = min(steps, 30) if quick else steps
     path = folder.create(out, "cartpole_demo")
     folder.write_config(path, "cartpole_demo", options, {"steps": steps})
-    played = _play.film(
-        path / "random.gif",
-        jax.random.key(seed),
-        envs.TimeLimit(envs.CartPole(), 500),
-        lambda key, observation: jax.random.bernoulli(key).astype(jnp.int32),
-        steps,
-        "a random agent",
-        once=False,
-    )
+    env = envs.TimeLimit(envs.CartPole(), 500)
+    at_random = lambda parameters, key, observation: jax.random.bernoulli(key).astype(jnp.int32)
+    (played,) = _play.record(jax.random.key(seed), env, at_random, jnp.zeros(1), steps, once=False)
+    _play.film(path / "random.gif", env, played, "a random agent")
     ends = np.flatnonzero(played.terminated)
     lengths = np.diff(ends, prepend=-1)
     summary = {"steps": steps, "episodes_ended": len(ends), "mean_length": lengths.mean() if len(ends) else None}

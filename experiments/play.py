@@ -19,7 +19,7 @@ def main(
     """Play the policy that an experiment left in its folder.
 
     Args:
-      run_folder: what `reinforce`, `dqn_chapter`, `dqn` or `pqn` made.
+      run_folder: what `reinforce`, `approximate_q`, `dqn_chapter`, `dqn` or `pqn` made.
       seed: of the fresh episodes.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 10 episodes.
@@ -61,8 +61,8 @@ def main(
     key_judge, key_film = jax.random.split(jax.random.key(seed), 5)[3:]
     env, one = envs.CartPole(), jax.tree.map(lambda leaf: leaf[None], parameters)
     lengths = _play.judge(key_judge[None], env, act, one, episodes, steps)[0]
-    policy = lambda key, observation: act(parameters, key, observation)
-    _play.film(path / "play.gif", key_film, env, policy, steps, run_folder.resolve().name)
+    (played,) = _play.record(key_film, env, act, one, steps)
+    _play.film(path / "play.gif", env, played, run_folder.resolve().name)
     summary = {
         "episodes": episodes,
         "mean_length": float(lengths.mean()),

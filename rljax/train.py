@@ -6,7 +6,7 @@ A round is `eval_every` steps of every member and then, if wanted, one score of 
 * a result does not depend on how the run was cut: step t of a member uses `fold_in(key, t)`, a score its own key stream;
 * a member stops for itself (target reached, no progress, not finite), counts no more from then on (`keep_state` freezes its
   state as well), and the chunk ends with the last;
-* the best parameters, by score, are kept; without scores, the last finite ones.
+* the best parameters, by score, are kept, of equals the last; without scores, the last finite ones.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Member(NamedTuple):
 
     state: Any  # of the algorithm; once stopped it runs on, unread, unless `Plan.keep_state`
     steps: Array  # [] int32, steps taken
-    best: Any  # parameters of the highest score; without scores, the last finite ones
+    best: Any  # parameters of the highest score, of equals the last; without scores, the last finite ones
     best_score: Array  # [] -inf before the first score
     hits: Array  # [] int32, scores in a row that reached the target
     stale: Array  # [] int32, scores since the best
@@ -141,7 +141,7 @@ def advance(algorithm: Algorithm, key: Array, member: Member, plan: Plan) -> tup
         hits = jnp.where(score >= plan.target, member.hits + 1, 0)
         stale = jnp.where(better, 0, member.stale + 1)
         after = after._replace(
-            best=_select(better, params, member.best),
+            best=_select(score >= member.best_score, params, member.best),
             best_score=jnp.where(better, score, member.best_score),
             fault=fault,
             hits=hits,

@@ -266,8 +266,8 @@ def test_a_variant_that_diverges_is_told_and_what_there_is_is_kept(tmp_path, cap
 
 def test_episodes_that_judge_are_not_those_that_train(monkeypatch, tmp_path):
     """No key of one is a key of the other: `fold_in(key, 1)` is `split(key)[1]`."""
-    seen = {"train": [], "judge": [], "film": []}
-    real = train.train, _play.judge, _play.film
+    seen = {"train": [], "judge": [], "record": []}
+    real = train.train, _play.judge, _play.record
 
     def data(keys):
         return {tuple(map(int, row)) for row in np.asarray(jax.random.key_data(keys)).reshape(-1, 2)}
@@ -281,7 +281,7 @@ def test_episodes_that_judge_are_not_those_that_train(monkeypatch, tmp_path):
 
     monkeypatch.setattr(train, "train", spy("train", real[0], 1))
     monkeypatch.setattr(_play, "judge", spy("judge", real[1], 0))
-    monkeypatch.setattr(_play, "film", spy("film", real[2], 1))
+    monkeypatch.setattr(_play, "record", spy("record", real[2], 0))
     command_line.run(["reinforce", "--quick", "--seeds", "2", "--iterations", "5", "--max-steps", "10", "--out", "one"])
     command_line.run(["play", "one", "--quick", "--max-steps", "5", "--out", "two", "--seed", "0"])
     used = [set.union(*rows) for rows in seen.values()]

@@ -159,7 +159,7 @@ def pqn(
         def epoch(
             carry: tuple[Any, optax.OptState], key: Array
         ) -> tuple[tuple[Any, optax.OptState], tuple[Array, Array]]:
-            rows = jax.random.permutation(key, block).reshape(minibatches, -1)
+            rows = jnp.argsort(jax.random.bits(noise.fused(key), (block,))).reshape(minibatches, -1)  # a permutation
             return lax.scan(
                 lambda carry, rows: update(*carry, jax.tree.map(lambda leaf: leaf[rows], data)), carry, rows
             )

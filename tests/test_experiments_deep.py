@@ -1,0 +1,120 @@
+"""The commands of deep Q-learning: what they leave behind, and what they refuse before anything is lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import __main__ as command_line
+from experiments import _deep_q, _saved, dqn_chapter
+from rljax import networks
+from rljax.runs import checkpoint
+
+SMALL = ["--quick", "--seeds", "2"]
+LEARNERS = {
+    "dqn_chapter": ["--episodes", "60", "--max-steps", "20"],
+    "dqn": ["--variant", "double,dueling,per,c51", "--hidden", "8", "--steps", "2000", "--max-steps", "20"],
+    "pqn": ["--hidden", "8", "--num-envs", "4", "--unroll-steps", "8", "--minibatches", "2", "--max-steps", "20"],
+}
+
+
+@pytest.fixture(autouse=True)
+def as_users_run_it(tmp_path, monkeypatch):
+    """JAX as it comes, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_learner_leaves_its_curves_its_policy_and_films(name, capsys):
+    command_line.run([name, *SMALL, *LEARNERS[name], "--out", "run"])
+    said = capsys.readouterr().out
+    run = Path("run")
+    table = {"dqn_chapter": "episodes.csv"}.get(name, "scores.csv")
+    assert {path.name for path in run.iterdir()} == {
+        *("after.gif", "before.gif", "config.json", "learning_curve.png", "policy.npz", "summary.json", table)
+    }
+    assert "python -m experiments play run" in said
+    rows = (run / table).read_text().splitlines()
+    assert len(rows) > 2 and all(len(row.split(",")) == len(rows[0].split(",")) for row in rows)
+    about = checkpoint.about(run / "policy.npz")
+    network, choose = _saved.policy(about)
+    parameters = checkpoint.load(run / "policy.npz", jax.eval_shape(network.init, jax.random.key(0)))
+    assert int(choose(network.apply(parameters, np.zeros(4, np.float32)))) in (0, 1)
+    assert about["experiment"] == name and about["max_steps"] == 20
+
+
+def test_the_shape_bug_of_the_chapter_is_in_the_experiment_and_nowhere_else():
+    """All targets of a batch pull at every prediction, so upright and falling poles seem to be worth the same."""
+    states = np.array([[0, 0, 0, 0], [0, 1, 0.15, 1.5]], np.float32)
+    keys, share = jax.random.split(jax.random.key(1), 200), {}
+    for bug in (False, True):
+        algorithm = dqn_chapter.chapter_dqn(episodes=200, gamma=0.95, learning_rate=0.01, max_steps=50, bug=bug)
+
+        @jax.jit
+        def run(key, algorithm=algorithm):
+            return jax.lax.scan(lambda carry, key: algorithm.step(key, carry), algorithm.init(key), keys)
+
+        state, metrics = run(jax.random.key(0))
+        assert int(state.episode) == 200 and metrics["length"].max() <= 50
+        np.testing.assert_allclose(metrics["epsilon"][np.array([0, 100, 199])], [1.0, 0.5, 0.01], rtol=1e-6)
+        upright, falling = jax.vmap(networks.chapter_q_network().apply, (None, 0))(state.params, states).max(axis=1)
+        share[bug] = falling / upright
+    assert share[False] < 0.5 and 0.8 < share[True] < 1.25
+
+
+def test_the_ablation_names_every_variant(capsys):
+    options = ["--variants", "plain", "n_step", "--steps", "2000", "--hidden", "8", "--max-steps", "20"]
+    command_line.run(["dqn_ablation", *SMALL, *options, "--out", "run"])
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert list(summary["variants"]) == ["plain", "n_step"] and summary["seeds"] == 2
+    for row in summary["variants"].values():
+        low, high = row["mean_score_interval"]
+        assert low <= row["mean_score_iqm"] <= high
+    assert {"ablation.png", "learning_curves.png", "scores.csv"} <= {path.name for path in Path("run").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dqn", "--variant", "c51,squared"], "two answers to one question (loss)"),
+        (["dqn", "--variant", "doubel"], "Did you mean 'double'?"),
+        (["dqn", "--variant", "munchausen,n_step"], "expected n=1"),
+        (["dqn", "--steps", "1500"], "Take 2000"),
+        (["dqn", "--target", "501"], "target is 501"),
+        (["dqn_ablation", "--variants", "plain", "per,what"], "no variant 'what'"),
+        (["dqn_chapter", "--episodes", "7"], "Take 10"),
+        (["dqn_chapter", "--gamma", "1.5"], "gamma is 1.5"),
+        (["pqn", "--minibatches", "3"], "minibatches is 3"),
+        (["pqn", "--steps", "100"], "at least one evaluation"),
+    ],
+)
+def test_refusals_leave_nothing_behind(arguments, message):
+    with pytest.raises(SystemExit) as caught:
+        command_line.run(arguments)
+    assert message in str(caught.value.code)
+    assert not list(Path().iterdir())
+
+
+def test_a_diverging_run_says_so_and_keeps_finite_parameters():
+    options = ["--learning-rate", "1e30", "--variant", "squared,no_target", "--hidden", "8", "--steps", "2000"]
+    with pytest.raises(SystemExit) as caught:
+        command_line.run(["dqn", *SMALL, *options, "--max-steps", "20", "--out", "run"])
+    assert "ceased to be finite" in str(caught.value.code)
+    network, _ = _saved.policy(checkpoint.about(Path("run/policy.npz")))
+    kept = checkpoint.load(Path("run/policy.npz"), jax.eval_shape(network.init, jax.random.key(0)))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
+    assert "failure" in json.loads(Path("run/summary.json").read_text())
+
+
+def test_every_variant_is_of_a_kind_and_composes():
+    """One of each kind at once."""
+    kinds = {variant.kind for variant in _deep_q.VARIANTS.values()}
+    names = {variant.kind: name for name, variant in _deep_q.VARIANTS.items() if name != "munchausen"}
+    assert set(_deep_q.chosen(",".join(names.values()))) == set(names.values()) and set(names) == kinds
+    assert _deep_q.chosen("plain") == {} and list(_deep_q.chosen("n-step, per")) == ["n_step", "per"]
