@@ -2,7 +2,7 @@
 
 The chapter's set-up: CartPole-v0 (200 steps), 4-32-32-2 elu network, the last 2000 transitions in memory, batches of 50,
 gamma 0.95, Adam 0.001, squared loss, no target network; 500 episodes, played with epsilon = max(1 - episode / 500, 0.01); one
-update after each episode from the 51st on.
+update after each episode whose number, from 0, is above 50.
 
 The bug: targets [B] against predictions [B, 1]. Nothing complains: the difference is [B, B], every prediction is drawn to
 every target of the batch, and what is learned is their mean. The library refuses such shapes; here it is spelled out.
@@ -10,10 +10,13 @@ every target of the batch, and what is learned is their mean. The library refuse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import jax
+
     from rljax import structs
 
 
@@ -26,13 +29,31 @@ class ChapterState(NamedTuple):
     episode: Any  # [] int32
 
 
+def chapter_loss(
+    params: Any, apply: Callable[..., Any], batch: structs.Transition, gamma: float, bug: bool
+) -> jax.Array:
+    """Keras's mean squared error, without a half. As in the chapter, the clock's end counts as an end."""
+    import jax
+    import jax.numpy as jnp
+
+    from rljax import backups, losses
+
+    q_t = jax.vmap(apply, (None, 0))(params, batch.next_observation)
+    discount_t = jnp.where(batch.terminated | batch.truncated, 0.0, gamma)
+    target = jax.lax.stop_gradient(jax.vmap(backups.q_learning_target)(batch.reward, discount_t, q_t))
+    q_tm1 = jax.vmap(lambda o, a: apply(params, o)[a])(batch.observation, batch.action)
+    if bug:
+        return jnp.mean(jnp.square(target[None, :] - q_tm1[:, None]))  # [B, B]
+    return losses.td_loss(q_tm1, target, penalty=jnp.square)
+
+
 def chapter_dqn(*, episodes: int, gamma: float, learning_rate: float, max_steps: int, bug: bool) -> structs.Algorithm:
-    """One step is one episode and, from the 51st on, one update."""
+    """One step is one episode and, from number 51 on, one update."""
     import jax
     import jax.numpy as jnp
     import optax
 
-    from rljax import backups, envs, losses, networks, policies, replay, rollout, structs
+    from rljax import envs, networks, policies, replay, rollout, structs
 
     env = envs.TimeLimit(envs.CartPole(), max_steps)
     network = networks.chapter_q_network()
@@ -56,25 +77,14 @@ def chapter_dqn(*, episodes: int, gamma: float, learning_rate: float, max_steps:
         length = played.valid.sum(dtype=jnp.int32)
         ring = memory.add(state.memory, played._replace(state=(), next_state=()), played.valid)
         batch = jax.tree.map(lambda leaf: leaf[:, 0], memory.sample(key_learn, ring, 50).transition)
-        loss, gradient = jax.value_and_grad(objective)(state.params, batch)
+        loss, gradient = jax.value_and_grad(chapter_loss)(state.params, network.apply, batch, gamma, bug)
         change, optimiser = transform.update(gradient, state.optimiser, state.params)
         learned = (jax.tree.map(jnp.add, state.params, change), optimiser)
         params, optimiser = jax.tree.map(
-            lambda new, old: jnp.where(state.episode >= 50, new, old), learned, (state.params, state.optimiser)
+            lambda new, old: jnp.where(state.episode > 50, new, old), learned, (state.params, state.optimiser)
         )
         state = ChapterState(params, optimiser, ring, state.episode + 1)
         return state, {"length": length.astype(jnp.float32), "loss": loss, "epsilon": epsilon}
-
-    def objective(params: Any, batch: structs.Transition) -> jax.Array:
-        """Keras's mean squared error, without a half. As in the chapter, the clock's end counts as an end."""
-        q_t = jax.vmap(network.apply, (None, 0))(params, batch.next_observation)
-        over = batch.terminated | batch.truncated
-        discount_t = jnp.where(over, 0.0, gamma)
-        target = jax.lax.stop_gradient(jax.vmap(backups.q_learning_target)(batch.reward, discount_t, q_t))
-        q_tm1 = jax.vmap(lambda o, a: network.apply(params, o)[a])(batch.observation, batch.action)
-        if bug:
-            return jnp.mean(jnp.square(target[None, :] - q_tm1[:, None]))  # [B, B]
-        return losses.td_loss(q_tm1, target, penalty=jnp.square)
 
     def act(params: Any, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
