@@ -12,13 +12,19 @@ from rljax.mdp.problems import garnet
 in_both_precisions = pytest.mark.usefixtures("precision")
 
 
+@jax.jit
+def parts(mdp):
+    return mdp.transitions.matrix(), mdp.expected_reward.T
+
+
 def dense(mdp):
-    return np.asarray(mdp.transitions.matrix(), np.float64)
+    return np.asarray(parts(mdp)[0], np.float64)
 
 
 def optimal(mdp, sweeps=5000):
     """Q* [S, A] by the book, in float64; -inf where an action is not available."""
-    p, r, gamma = dense(mdp), np.asarray(mdp.expected_reward, np.float64).T, float(mdp.gamma)
+    p, r = (np.asarray(part, np.float64) for part in parts(mdp))
+    gamma = float(mdp.gamma)
     q = np.where(mdp.mask, 0.0, -np.inf)
     for _ in range(sweeps):
         q = np.where(mdp.mask, r + gamma * p @ q.max(axis=1), -np.inf)
@@ -131,8 +137,9 @@ SHAPES = [(1, 1, 1), (8, 3, 1), (8, 3, 8), (8, 3, 3), (40, 2, 3), (50, 2, 31), (
 @in_both_precisions
 @pytest.mark.parametrize(("num_states", "num_actions", "branching"), SHAPES)
 def test_a_garnet_branches_as_often_as_asked_and_is_the_same_dense_and_sparse(num_states, num_actions, branching):
-    lists = garnet(jax.random.key(3), num_states, num_actions, branching, 0.9, sparse=True)
-    table = garnet(jax.random.key(3), num_states, num_actions, branching, 0.9)
+    size = num_states, num_actions, branching
+    make = jax.jit(lambda key: [garnet(jax.random.clone(key), *size, 0.9, sparse=sparse) for sparse in (True, False)])
+    lists, table = make(jax.random.key(3))
     successor = np.sort(lists.transitions.successor, axis=0)
     assert successor.shape == (branching, num_actions, num_states)
     assert (np.diff(successor, axis=0) > 0).all() and successor.min() >= 0 and successor.max() < num_states
@@ -147,7 +154,7 @@ def test_a_garnet_branches_as_often_as_asked_and_is_the_same_dense_and_sparse(nu
 def test_successors_are_uniform_subsets(num_states, branching):
     """Each state with probability B / S, each pair with B (B - 1) / (S (S - 1))."""
     draws = 20_000
-    subsets = problems._subsets(jax.random.key(0), branching, (draws,), num_states)
+    subsets = jax.jit(lambda key: problems._subsets(key, branching, (draws,), num_states))(jax.random.key(0))
     member = np.zeros((draws, num_states))
     member[np.arange(draws), np.asarray(subsets)] = 1
     together = member.T @ member / draws
@@ -157,7 +164,7 @@ def test_successors_are_uniform_subsets(num_states, branching):
 
 
 def test_probabilities_are_uniform_on_the_simplex_and_rewards_normal():
-    mdp = garnet(jax.random.key(1), 5000, 4, 3, 0.9, sparse=True)
+    mdp = jax.jit(lambda key: garnet(key, 5000, 4, 3, 0.9, sparse=True))(jax.random.key(1))
     p, n = np.asarray(mdp.transitions.probability, np.float64), 20_000
     variance = 2 / (9 * 4)  # of one of three: (B - 1) / (B^2 (B + 1))
     assert (np.abs(p.mean(axis=(1, 2)) - 1 / 3) <= 5 * np.sqrt(variance / n)).all()
