@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,13 +174,36 @@ def test_a_wrong_flag_and_a_wrong_value_on_the_real_command_line(tmp_path):
 # Each experiment, quickly
 
 
+def data_of(keys):
+    return {tuple(map(int, row)) for row in np.asarray(jax.random.key_data(keys)).reshape(-1, 2)}
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The folder of `reinforce --quick`."""
-    out = tmp_path_factory.mktemp("trained") / "run"
-    with jax.numpy_dtype_promotion("standard"):
-        command_line.run(["reinforce", "--quick", "--out", str(out), "--target", "30"])
-    return out
+def quick(tmp_path_factory):
+    """The folders of `reinforce --quick` and of `play --quick` on it, and the keys that training and playing were given."""
+    out, seen = tmp_path_factory.mktemp("quick"), {}
+
+    def spy(patch, module, name, place):
+        real, seen[name] = getattr(module, name), set()
+
+        def spied(*args, **options):
+            seen[name] |= data_of(jax.random.clone(args[place]))
+            return real(*args, **options)
+
+        patch.setattr(module, name, spied)
+
+    with jax.numpy_dtype_promotion("standard"), pytest.MonkeyPatch.context() as patch:
+        spy(patch, train, "train", 1)
+        spy(patch, _play, "judge", 0)
+        spy(patch, _play, "record", 0)
+        command_line.run(["reinforce", "--quick", "--out", str(out / "trained"), "--target", "30"])
+        command_line.run(["play", str(out / "trained"), "--quick", "--out", str(out / "played")])
+    return out / "trained", out / "played", seen
+
+
+@pytest.fixture(scope="module")
+def trained(quick):
+    return quick[0]
 
 
 def test_reinforce_quick(trained):
@@ -227,27 +251,25 @@ def test_reinforce_leaves_a_policy_that_loads(trained):
     assert np.isfinite(network.apply(params, np.ones(4, np.float32)))
 
 
-def test_play_on_what_reinforce_left(trained, tmp_path):
-    before = {path.name: path.read_bytes() for path in trained.iterdir()}
-    command_line.run(["play", str(trained), "--quick", "--out", "played"])
-    assert files_in(tmp_path / "played") == {"config.json", "summary.json", "play.gif"}
-    summary = summary_of(tmp_path / "played")
+def test_play_on_what_reinforce_left(quick):
+    _, played, _ = quick
+    assert files_in(played) == {"config.json", "summary.json", "play.gif"}
+    summary = summary_of(played)
     assert summary["episodes"] == 10
     assert 5 < summary["min"] <= summary["median"] <= summary["max"] <= 50
     assert summary["min"] <= summary["mean_length"] <= summary["max"]
-    assert frames_of(tmp_path / "played" / "play.gif") > 5
-    assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
-    command_line.run(["play", str(trained), "--episodes", "3", "--max-steps", "4", "--out", "short"])
-    assert summary_of(tmp_path / "short") == {"episodes": 3, "mean_length": 4.0, "min": 4, "median": 4.0, "max": 4}
+    assert frames_of(played / "play.gif") > 5
 
 
-def test_play_from_a_folder_with_any_name(trained, tmp_path):
+def test_play_from_a_folder_with_any_name_leaves_it_as_it_was(trained, tmp_path):
     """The name is the caption, and Pillow's font has no more than ASCII."""
-    for i, name in enumerate(("run ü 杆", "line\nbreak")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "policy.npz").write_bytes((trained / "policy.npz").read_bytes())
-        command_line.run(["play", name, "--quick", "--max-steps", "8", "--out", f"out{i}"])
-        assert "play.gif" in files_in(tmp_path / f"out{i}")
+    name = "run ü 杆\nline"
+    shutil.copytree(trained, name)
+    before = {path.name: path.read_bytes() for path in Path(name).iterdir()}
+    command_line.run(["play", name, "--episodes", "3", "--max-steps", "4", "--out", "short"])
+    assert summary_of(tmp_path / "short") == {"episodes": 3, "mean_length": 4.0, "min": 4, "median": 4.0, "max": 4}
+    assert "play.gif" in files_in(tmp_path / "short")
+    assert {path.name: path.read_bytes() for path in Path(name).iterdir()} == before
 
 
 def test_a_variant_that_diverges_is_told_and_what_there_is_is_kept(tmp_path, capsys):
@@ -264,31 +286,14 @@ def test_a_variant_that_diverges_is_told_and_what_there_is_is_kept(tmp_path, cap
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
 
 
-def test_episodes_that_judge_are_not_those_that_train(monkeypatch, tmp_path):
+def test_episodes_that_judge_are_not_those_that_train(quick):
     """No key of one is a key of the other: `fold_in(key, 1)` is `split(key)[1]`."""
-    seen = {"train": [], "judge": [], "record": []}
-    real = train.train, _play.judge, _play.record
-
-    def data(keys):
-        return {tuple(map(int, row)) for row in np.asarray(jax.random.key_data(keys)).reshape(-1, 2)}
-
-    def spy(name, function, place):
-        def spied(*args, **options):
-            seen[name].append(data(jax.random.clone(args[place])))
-            return function(*args, **options)
-
-        return spied
-
-    monkeypatch.setattr(train, "train", spy("train", real[0], 1))
-    monkeypatch.setattr(_play, "judge", spy("judge", real[1], 0))
-    monkeypatch.setattr(_play, "record", spy("record", real[2], 0))
-    command_line.run(["reinforce", "--quick", "--seeds", "2", "--iterations", "5", "--max-steps", "10", "--out", "one"])
-    command_line.run(["play", "one", "--quick", "--max-steps", "5", "--out", "two", "--seed", "0"])
-    used = [set.union(*rows) for rows in seen.values()]
-    for i, keys in enumerate(used):
-        used[i] = keys | {
-            key for parent in keys for key in data(jax.random.split(jax.random.wrap_key_data(np.uint32(parent)), 3))
-        }
+    *_, seen = quick
+    used = []
+    for keys in seen.values():
+        split = [data_of(jax.random.split(jax.random.wrap_key_data(np.uint32(parent)), 3)) for parent in keys]
+        used.append(keys.union(*split))
+    assert len(used) == 3 and all(used)
     assert not used[0] & used[1] and not used[0] & used[2] and not used[1] & used[2]
 
 
