@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from rljax import agents, envs, losses, networks, policies, returns, rollout, shaping, train
+from rljax import agents, envs, losses, networks, policies, returns, rollout, shaping, structs, train
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 SMALL = {"max_steps": 30, "episodes_per_update": 5}
@@ -64,13 +65,22 @@ def test_reports_are_unshaped_whatever_the_shaping() -> None:
     jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
 
 
+def pairs(make: Callable[..., structs.Algorithm], num_steps: int) -> train.Result:
+    """Members 0 and 1 with setting 0, 2 and 3 with 1; of the same two keys."""
+    twice = jnp.concatenate([keys(2), keys(2)])
+    return train.train(make, twice, num_steps, settings={"which": np.float32([0, 0, 1, 1])})
+
+
 def test_shaping_changes_what_is_learned() -> None:
-    run = lambda shape: train.train(
-        agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape), keys(1), 2
+    def shape(which: jax.Array) -> Callable[[Any], jax.Array]:
+        return lambda t: jnp.where(which == 1, shaping.angle_penalty(t), t.reward)
+
+    result = pairs(
+        lambda which: agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape(which)), 2
     )
-    plain, shaped = run(None), run(shaping.angle_penalty)
-    assert plain.metrics["mean_length"][0] == shaped.metrics["mean_length"][0]
-    assert not np.array_equal(*(jax.tree.leaves(r.parameters)[1] for r in (plain, shaped)))
+    plain, shaped = result.metrics["mean_length"][0].reshape(2, 2)
+    np.testing.assert_array_equal(plain, shaped)
+    assert not np.array_equal(*np.asarray(jax.tree.leaves(result.parameters)[1]).reshape(2, -1))
 
 
 def test_a_baseline_learns_the_returns() -> None:
@@ -83,11 +93,12 @@ def test_a_baseline_learns_the_returns() -> None:
 
 
 def test_entropy_bonus_keeps_the_policy_undecided() -> None:
-    run = lambda bonus: train.train(
-        agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, entropy_bonus=bonus), keys(2), 40
-    ).metrics["entropy"][-1]
-    assert (run(1.0) > run(None)).all()
-    assert (run(1.0) > 0.65).all(), "almost log 2"
+    result = pairs(
+        lambda which: agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, entropy_bonus=which), 40
+    )
+    without, bonus = result.metrics["entropy"][-1].reshape(2, 2)
+    assert (bonus > without).all()
+    assert (bonus > 0.65).all(), "almost log 2"
 
 
 def test_categorical_policies_learn_as_well() -> None:
@@ -191,7 +202,11 @@ def test_raw_keys_are_refused() -> None:
 
 def test_a_shaping_that_is_not_finite_is_told_and_not_trained_on() -> None:
     """Its weights were zero, and so was the loss."""
-    for shape in (lambda t: t.reward * jnp.nan, lambda t: t.reward * jnp.inf):
-        algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape)
-        with pytest.raises(train.Diverged, match="loss ceased to be finite"):
-            train.train(algorithm, keys(2), 2)
+
+    def shape(which: jax.Array) -> Callable[[Any], jax.Array]:
+        return lambda t: t.reward * jnp.where(which == 1, jnp.nan, jnp.inf)
+
+    with pytest.raises(train.Diverged, match=r"loss ceased to be finite in step 1 of member 0 \(4 of 4"):
+        pairs(
+            lambda which: agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape(which)), 2
+        )
