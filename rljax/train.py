@@ -312,12 +312,17 @@ def _run(
         i, members, rows = lax.while_loop(going, body, (jnp.int32(0), members, rows))
         return members, rows, i
 
+    # Members lie where their keys do, whether a leaf depends on them or not: what leaves a chunk enters the next one.
+    where = keys.sharding if len(keys.sharding.device_set) > 1 else None
     # Two programs, compiled side by side: XLA keeps no more than one core and a bit busy with each.
-    first = jax.jit(jax.vmap(lambda setting, key: begin(make(**setting), key))).trace(settings, keys)
+    start = jax.vmap(lambda setting, key: begin(make(**setting), key))
+    first = jax.jit(start, out_shardings=where).trace(settings, keys)
+    begun = jax.tree.map(lambda leaf: leaf.update(sharding=where), first.out_info)
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
+        # Traced and lowered here, not aside: jax.enable_x64(True) and its like hold for one thread.
         starting = aside.submit(first.lower().compile)
-        lowered = jax.jit(program, donate_argnums=2).lower(settings, keys, first.out_info, jnp.int32(0))
-        compiled = lowered.compile()
+        loop = jax.jit(program, donate_argnums=2, out_shardings=(where, None, None))
+        compiled = loop.lower(settings, keys, begun, jnp.int32(0)).compile()
         members = starting.result()(settings, keys)
     compile_seconds = time.perf_counter() - began
 
