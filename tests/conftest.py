@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +17,14 @@ import jax
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
+
+# Compilation is most of what tests cost, and every `jax.jit` compiles anew. What this process has compiled before, down to
+# the same HLO, it loads: the same machine code. Of one process and one run, so that nothing stale or half-written is read.
+COMPILED = tempfile.TemporaryDirectory(prefix="rljax-tests-")
+atexit.register(COMPILED.cleanup)
+jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])
