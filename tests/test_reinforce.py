@@ -25,13 +25,14 @@ def test_one_step_is_the_equations_of_the_docstring() -> None:
     """Composed by hand from the public parts, with plain gradient ascent, on the episodes that the step plays."""
     env, network = envs.CartPole(), networks.chapter_policy()
     algorithm = agents.reinforce(env, network, **SMALL, learning_rate=0.1, optimiser=optax.sgd, gamma=0.9)
-    state, key = algorithm.init(jax.random.key(0)), jax.random.key(1)
+    state, key = jax.jit(algorithm.init)(jax.random.key(0)), jax.random.key(1)
     after, metrics = jax.jit(algorithm.step)(key, state)
 
     key_start, key_play = jax.random.split(jax.random.key(1))
     policy = lambda key, o: policies.bernoulli.sample(key, network.apply(state.params.policy, o))
-    cursor = rollout.start(key_start, env, 5)
+    cursor = jax.jit(lambda key: rollout.start(key, env, 5))(key_start)
     played = jax.jit(lambda key, c: rollout.unroll(key, env, policy, c, 30, autoreset="none")[1])(key_play, cursor)
+    played = jax.tree.map(np.asarray, played)
 
     rows = []  # observation, action, return: episode by episode, in float64
     for e in range(5):
@@ -44,25 +45,35 @@ def test_one_step_is_the_equations_of_the_docstring() -> None:
     weights = (g - g.mean()) / g.std()
 
     def objective(params: Any) -> jax.Array:
-        logits = jax.vmap(lambda o: network.apply(params, o))(jnp.stack([row[0] for row in rows]))
-        log_prob = jax.vmap(policies.bernoulli.log_prob)(logits, jnp.stack([row[1] for row in rows]))
+        logits = jax.vmap(lambda o: network.apply(params, o))(np.stack([row[0] for row in rows]))
+        log_prob = jax.vmap(policies.bernoulli.log_prob)(logits, np.stack([row[1] for row in rows]))
         return jnp.mean(jnp.asarray(weights, jnp.float32) * log_prob)
 
-    expected = jax.tree.map(lambda p, g: p + 0.1 * g, state.params.policy, jax.grad(objective)(state.params.policy))
+    gradient = jax.jit(jax.grad(objective))(state.params.policy)
+    expected = jax.tree.map(lambda p, g: p + np.float32(0.1) * g, *jax.device_get((state.params.policy, gradient)))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), after.params.policy, expected)
     np.testing.assert_allclose(metrics["mean_length"], len(rows) / 5)
     np.testing.assert_allclose(metrics["mean_return"], len(rows) / 5)
 
 
-def test_reports_are_unshaped_whatever_the_shaping() -> None:
-    zero = lambda transition: jnp.zeros_like(transition.reward)
-    algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=zero)
-    state = algorithm.init(jax.random.key(0))
-    after, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
-    assert metrics["mean_return"] == metrics["mean_length"] > 5
-    assert algorithm.score(jax.random.key(2), state.params) > 5
-    # All shaped returns are equal, so nothing is better than average and nothing is learned.
-    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+def test_equal_returns_teach_nothing_and_reports_are_unshaped() -> None:
+    """All returns are equal if gamma is 0 or rewards are shaped away: nothing is better than average."""
+
+    def make(gamma: Any, scale: Any) -> structs.Algorithm:
+        shape = lambda transition: transition.reward * scale
+        return agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, gamma=gamma, shaping=shape)
+
+    algorithm = make(0.95, 1.0)
+    state = jax.jit(algorithm.init)(jax.random.key(0))
+    step = jax.jit(lambda gamma, scale: make(gamma, scale).step(jax.random.key(1), state))
+    for gamma, scale in ((0.95, 0.0), (0.0, 1.0), (0.95, 1.0)):
+        after, metrics = step(gamma, scale)
+        assert metrics["mean_return"] == metrics["mean_length"] > 5 and np.isfinite(metrics["loss"])
+        taught = [
+            not np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, (after.params, state.params)), strict=True)
+        ]
+        assert any(taught) == (gamma * scale > 0)
+    assert jax.jit(algorithm.score)(jax.random.key(2), state.params) > 5
 
 
 def pairs(make: Callable[..., structs.Algorithm], num_steps: int) -> train.Result:
@@ -84,10 +95,12 @@ def test_shaping_changes_what_is_learned() -> None:
 
 
 def test_a_baseline_learns_the_returns() -> None:
-    algorithm = agents.reinforce(
-        envs.CartPole(), networks.chapter_policy(), **SMALL, baseline=networks.mlp((4, 16, 1)), learning_rate=0.05
-    )
+    """Any pair of functions is a network or a baseline."""
+    network, baseline = tuple(networks.chapter_policy()), tuple(networks.mlp((4, 16, 1)))
+    algorithm = agents.reinforce(envs.CartPole(), network, **SMALL, baseline=baseline, learning_rate=0.05)
     result = train.train(algorithm, keys(2), 100)
+    learned = jax.tree.map(lambda leaf: leaf[0], result.parameters)
+    assert algorithm.act(learned, jax.random.key(0), jnp.zeros(4)) in (0, 1)
     # A constant could at best reach half the variance of the returns (gamma 0.95, about 20 steps: more than 10).
     assert (result.metrics["loss"][-10:].mean(axis=0) < 0.3 * result.metrics["loss"][0]).all()
 
@@ -116,17 +129,9 @@ def test_the_chapters_set_up_learns_and_early_stopping_ends_it() -> None:
     assert (np.asarray(result.members.steps) < 150).any()
 
 
-def test_equal_returns_teach_nothing_and_break_nothing() -> None:
-    algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, gamma=0.0)
-    state = algorithm.init(jax.random.key(0))
-    after, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
-    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
-    assert np.isfinite(metrics["loss"])
-
-
 def test_a_time_limit_of_the_environment_ends_episodes_too() -> None:
     algorithm = agents.reinforce(envs.TimeLimit(envs.CartPole(), 7), networks.chapter_policy(), **SMALL)
-    _, metrics = algorithm.step(jax.random.key(1), algorithm.init(jax.random.key(0)))
+    _, metrics = jax.jit(algorithm.step)(jax.random.key(1), jax.jit(algorithm.init)(jax.random.key(0)))
     assert metrics["mean_length"] == 7
 
 
@@ -186,13 +191,6 @@ def test_a_network_with_other_outputs_than_the_environment_has_actions_is_refuse
 def test_what_is_no_part_of_the_algorithm_is_refused_at_construction(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         agents.reinforce(**{"env": envs.CartPole(), "network": networks.chapter_policy(), **wrong})
-
-
-def test_any_pair_of_functions_is_a_network_or_a_baseline() -> None:
-    pair = tuple(networks.chapter_policy())
-    algorithm = agents.reinforce(envs.CartPole(), pair, **SMALL, baseline=pair)
-    state, metrics = jax.jit(algorithm.step)(jax.random.key(1), algorithm.init(jax.random.key(0)))
-    assert np.isfinite(metrics["loss"]) and algorithm.act(state.params, jax.random.key(0), jnp.zeros(4)) in (0, 1)
 
 
 def test_raw_keys_are_refused() -> None:
