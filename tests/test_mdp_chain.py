@@ -12,13 +12,16 @@ import pytest
 import scipy.sparse.csgraph
 
 from rljax.mdp import chain
-from rljax.mdp.chain import laws, power, simulate
 
 in_both_precisions = pytest.mark.usefixtures("precision")
 
 # Compiled, as callers do; the tests of refusals call the functions themselves.
 absorption, long_run, stationary, structure = map(
     jax.jit, (chain.absorption, chain.long_run, chain.stationary, chain.structure)
+)
+power, laws, simulate = (
+    jax.jit(function, static_argnums=last)
+    for function, last in ((chain.power, 1), (chain.laws, 2), (chain.simulate, 3))
 )
 
 BOOK = np.array([[0.7, 0.2, 0.0, 0.1], [0.0, 0.0, 0.9, 0.1], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
@@ -310,7 +313,7 @@ def test_paths_depend_on_the_key_and_on_nothing_else():
     run = jax.jit(lambda key: simulate(key, p, 0, 50))
     paths = [run(jax.random.key(seed)).tolist() for seed in (0, 0, 1)]
     assert paths[0] == paths[1] != paths[2]
-    assert paths[0] == simulate(jax.random.key(0), p, 0, 50).tolist()
+    assert paths[0] == chain.simulate(jax.random.key(0), p, 0, 50).tolist()
     many = jax.vmap(run)(jax.random.split(jax.random.key(2), 3)).tolist()
     assert len(set(map(tuple, many))) == 3
 
@@ -328,10 +331,9 @@ def test_impossible_successors_have_no_interval_even_where_parallel_sums_are_rou
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 9])
 def test_bisection_finds_the_first_threshold_above(size):
-    row = jnp.append(jnp.arange(1.0, size) / size, jnp.inf)[None]
-    for u in np.arange(0, 1, 1 / 16):
-        found = chain._place(row, jnp.int32(0), jnp.float32(u))
-        assert int(found) == np.argmax(np.asarray(row[0]) > u)
+    row, u = np.append(np.arange(1.0, size) / size, np.inf).astype(np.float32), np.arange(0, 1, 1 / 16, np.float32)
+    found = jax.jit(jax.vmap(chain._place, (None, None, 0)))(row[None], jnp.int32(0), u)
+    assert found.tolist() == np.argmax(row > u[:, None], axis=1).tolist()
 
 
 # Transformations -----------------------------------------------------------------------------------------------------
@@ -343,8 +345,8 @@ def everything(p):
         "long run": chain.long_run(p),
         "absorption": chain.absorption(p, jnp.arange(9) < 2),
         "structure": chain.structure(p),
-        "power": power(p, 5),
-        "laws": laws(p, p[0], 3),
+        "power": chain.power(p, 5),
+        "laws": chain.laws(p, p[0], 3),
     }
 
 
@@ -385,9 +387,9 @@ def test_gradients_are_those_of_finite_differences_along_chains(function):
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 FUNCTIONS = {
-    "simulate": lambda p: simulate(jax.random.key(0), p, 0, 3),
-    "power": lambda p: power(p, 2),
-    "laws": lambda p: laws(p, np.array([1.0, 0.0]), 2),
+    "simulate": lambda p: chain.simulate(jax.random.key(0), p, 0, 3),
+    "power": lambda p: chain.power(p, 2),
+    "laws": lambda p: chain.laws(p, np.array([1.0, 0.0]), 2),
     "structure": chain.structure,
     "absorption": chain.absorption,
     "stationary": chain.stationary,
@@ -422,9 +424,9 @@ def test_what_is_no_chain_is_refused_with_state_and_value(function):
 @in_both_precisions
 def test_rows_rounded_to_their_precision_are_chains_and_others_are_not():
     third = np.full((3, 3), 1 / 3, np.float64 if jax.config.jax_enable_x64 else np.float32)
-    power(third, 2)
+    chain.power(third, 2)
     with pytest.raises(ValueError, match=r"state 0: probabilities sum to 0\.999"):
-        power(np.full((3, 3), 0.3333), 2)
+        chain.power(np.full((3, 3), 0.3333), 2)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +443,7 @@ def test_rows_rounded_to_their_precision_are_chains_and_others_are_not():
 )
 def test_a_start_that_is_none_is_refused(start, error, text):
     with pytest.raises(error, match=text):
-        simulate(jax.random.key(0), BOOK, start, 3)
+        chain.simulate(jax.random.key(0), BOOK, start, 3)
 
 
 def test_other_arguments_are_refused():
@@ -454,8 +456,8 @@ def test_other_arguments_are_refused():
     with pytest.raises(ValueError, match=r"into has shape \(3,\); expected \(4,\)"):
         chain.absorption(BOOK, jnp.zeros(3, bool))
     with pytest.raises(ValueError, match="n is -1"):
-        power(BOOK, -1)
+        chain.power(BOOK, -1)
     with pytest.raises(TypeError, match=r"num_steps is 2\.0"):
-        laws(BOOK, BOOK[0], 2.0)
+        chain.laws(BOOK, BOOK[0], 2.0)
     with pytest.raises(TypeError, match="random key"):
-        simulate(jax.random.PRNGKey(0), BOOK, 0, 3)
+        chain.simulate(jax.random.PRNGKey(0), BOOK, 0, 3)
