@@ -50,6 +50,8 @@ def chosen(variant: str) -> dict[str, Variant]:
     """
     names = [name.strip().replace("-", "_") for name in variant.split(",")]
     found: dict[str, Variant] = {}
+    if "plain" in names and len(names) > 1:
+        raise ValueError(f"the variants are {variant!r}; expected plain alone, or others without it. Leave plain out.")
     for name in names if names != ["plain"] else []:
         if name not in VARIANTS:
             close = difflib.get_close_matches(name, VARIANTS, 1)
@@ -106,6 +108,12 @@ def algorithm(
     if all(variant.kind != "target" for variant in variants.values()):
         variants = {"soft_target": VARIANTS["soft_target"], **variants}
     options: dict[str, Any] = {"memory": replay.uniform, **_options(variants)}
+    checks.real("gamma", gamma, 0, 1)
+    if "c51" in variants and gamma > 1 - 1 / HIGHEST:  # all returns beyond the last atom would look alike
+        raise ValueError(
+            f"gamma is {gamma} and c51 given, whose atoms end at {HIGHEST:g}; expected at most {1 - 1 / HIGHEST:g}, by which "
+            "no return is above that. Take a smaller gamma, or qr."
+        )
     return agents.dqn(
         env,
         net,

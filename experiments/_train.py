@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from experiments import _console, _play
-from rljax import envs, structs, train
+from rljax import checks, envs, structs, train
 from rljax.runs import checkpoint, folder, plots
 from rljax.runs.statistics import bootstrap_interval, interquartile_mean
 
@@ -64,6 +64,23 @@ def before_and_after(
         _play.film(path / f"{name}.gif", env, played, f"{name} training")
 
 
+def stopping(target: float | None, patience: int, max_steps: int) -> dict[str, Any]:
+    """The options of `train.train` that stop a run early, none without a target.
+
+    Errors:
+      ValueError: a target that no episode can reach, a patience without a target.
+    """
+    checks.integer("patience", patience, 1)
+    if target is None:
+        if patience > 1:
+            raise ValueError(
+                f"patience is {patience}; expected a target beside it. Give --target, or leave patience out."
+            )
+        return {}
+    checks.real("target", target, 0, max_steps)
+    return {"target": target, "patience": patience}
+
+
 def solve(
     path: Path,
     name: str,
@@ -79,7 +96,7 @@ def solve(
     max_steps: int,
     test_episodes: int,
     about: Mapping[str, Any],
-    **stopping: Any,
+    **early: Any,
 ) -> None:
     """Train one learner of CartPole over several seeds, keep the best parameters of each and judge them; write and say it all.
 
@@ -94,11 +111,11 @@ def solve(
       before: environment steps before the first round.
       max_steps: most steps of an episode; 95 % of them, of `test_episodes` fresh ones, are a solution.
       about: what must be known to make the policy again: see `_saved`.
-      stopping: of `train.train`.
+      early: of `train.train`: see `stopping`.
     """
     key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
-    contest = {name: (algorithm, stopping)}
+    contest = {name: (algorithm, early)}
     results, failures = each(
         contest, keys, rounds * eval_every, eval_every=eval_every, chunk=2, watched="score", score=True
     )

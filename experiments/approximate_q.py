@@ -60,7 +60,7 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "steps", "num_envs", "max_steps", "patience", "test_episodes"):
+    for name in ("seeds", "steps", "num_envs", "max_steps", "test_episodes"):
         checks.integer(name, options[name], 1)
     round_steps = EVAL_EVERY * UNROLL_STEPS * num_envs
     if steps < round_steps:
@@ -68,11 +68,11 @@ def main(
             f"steps is {steps}; expected at least one evaluation, {round_steps} ({EVAL_EVERY * UNROLL_STEPS} of each of "
             f"{num_envs} environments). Take more steps or fewer environments."
         )
-    if target is not None:
-        checks.real("target", target, 0, max_steps)
+    early = _train.stopping(target, patience, max_steps)
     if quick:
         seeds, steps, max_steps = min(seeds, 2), min(steps, 3 * round_steps), min(max_steps, 50)
-        test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
+        test_episodes = min(test_episodes, 10)
+        target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     learning_rate = STEP_SIZES[features] if learning_rate is None else learning_rate
     used = {name: value for name, value in locals().items() if name in options}
     sizes = [tilings, tiles] if features == "tiles" else [order]
@@ -102,7 +102,7 @@ def main(
         max_steps=max_steps,
         test_episodes=test_episodes,
         about={"experiment": "approximate_q", "features": features, "sizes": sizes},
-        **({} if target is None else {"target": target, "patience": patience}),
+        **early,
     )
 
 

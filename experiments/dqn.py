@@ -45,14 +45,14 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "steps", "max_steps", "patience", "test_episodes"):
+    for name in ("seeds", "steps", "max_steps", "test_episodes"):
         checks.integer(name, options[name], 1)
     _deep_q.check_steps(steps)
-    if target is not None:
-        checks.real("target", target, 0, max_steps)
+    early = _train.stopping(target, patience, max_steps)
     if quick:
         seeds, steps, max_steps = min(seeds, 2), min(steps, 4000), min(max_steps, 50)
-        test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
+        test_episodes = min(test_episodes, 10)
+        target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     used = {name: value for name, value in locals().items() if name in options}
     variants = _deep_q.chosen(variant)
     env = envs.TimeLimit(envs.CartPole(), max_steps)
@@ -77,5 +77,5 @@ def main(
         max_steps=max_steps,
         test_episodes=test_episodes,
         about={"experiment": "dqn", "variant": variant, "sizes": sizes},
-        **({} if target is None else {"target": target, "patience": patience}),
+        **early,
     )

@@ -59,6 +59,8 @@ def main(
     checks.integer("seeds", seeds, 1)
     checks.integer("max_steps", max_steps, 1)
     _deep_q.check_steps(steps)
+    if not variants or len(set(variants)) < len(variants):
+        raise ValueError(f"variants is {variants}; expected at least one, each once. Leave out what is given twice.")
     if quick:
         variants, seeds, steps, max_steps = variants[:2], min(seeds, 2), min(steps, 3000), min(max_steps, 50)
     used = {name: value for name, value in locals().items() if name in options}

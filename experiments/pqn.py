@@ -55,7 +55,7 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    names = ("seeds", "steps", "num_envs", "unroll_steps", "epochs", "minibatches", "max_steps", "patience")
+    names = ("seeds", "steps", "num_envs", "unroll_steps", "epochs", "minibatches", "max_steps")
     for name in (*names, "test_episodes"):
         checks.integer(name, options[name], 1)
     round_steps = 10 * num_envs * unroll_steps
@@ -64,11 +64,11 @@ def main(
             f"steps is {steps}; expected at least one evaluation, {round_steps} (10 blocks of {num_envs} x {unroll_steps}). "
             "Take more steps or smaller blocks."
         )
-    if target is not None:
-        checks.real("target", target, 0, max_steps)
+    early = _train.stopping(target, patience, max_steps)
     if quick:
         seeds, steps, max_steps = min(seeds, 2), round_steps, min(max_steps, 50)
-        test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
+        test_episodes = min(test_episodes, 10)
+        target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     used = {name: value for name, value in locals().items() if name in options}
     rounds = steps // round_steps
     updates = 10 * rounds * epochs * minibatches
@@ -102,5 +102,5 @@ def main(
         max_steps=max_steps,
         test_episodes=test_episodes,
         about={"experiment": "pqn", "sizes": sizes},
-        **({} if target is None else {"target": target, "patience": patience}),
+        **early,
     )

@@ -171,6 +171,19 @@ def boolean(**arrays: Any) -> None:
             )
 
 
+def flags(**values: Any) -> None:
+    """Each value is True or False: it shapes the program, so it cannot be traced.
+
+    Example:
+      >>> flags(double="no")
+      Traceback (most recent call last):
+      TypeError: double is 'no'; expected True or False.
+    """
+    for name, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} is {value!r}; expected True or False.")
+
+
 def action(value: Any, number: int) -> None:
     """`value` is one of the actions 0 ... number - 1: one integer; if it is not being traced, also inside the range.
 

@@ -90,10 +90,20 @@ def squared(error: Array) -> Array:
     return 0.5 * jnp.square(error)
 
 
-def huber(error: Array, delta: float | Array = 1.0) -> Array:
+def huber(error: Array, delta: ArrayLike = 1.0) -> Array:
     """The square for small errors, a straight line for large ones: no gradient is larger than `delta`.
 
         error^2 / 2 where |error| <= delta, else delta (|error| - delta / 2)
+
+    Args:
+      error: [...]
+      delta: [] above 0; may be traced.
+
+    Returns:
+      [...]
+
+    Errors:
+      ValueError: a delta that is not above 0.
 
     Example:
       >>> huber(jnp.array([-0.5, 3.0])).tolist()
@@ -101,6 +111,8 @@ def huber(error: Array, delta: float | Array = 1.0) -> Array:
 
     Huber (1964), Robust estimation of a location parameter.
     """
+    checks.real("delta", delta, 0, above=True)
+    delta = jnp.asarray(delta, error.dtype)
     inside = jnp.clip(error, -delta, delta)
     return inside * (error - 0.5 * inside)
 

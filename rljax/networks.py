@@ -100,6 +100,8 @@ def mlp(
 
         norm(x) = x, or with `layer_norm` scale_k (x - mean x) / sqrt(var x + 1e-6) + shift_k
 
+    The observation, integers too, counts in the precision of the parameters.
+
     Args:
       sizes: inputs, hidden widths, outputs; a last size of 1 gives a scalar output [], not [1].
       activation: of the hidden layers, element by element; `elu` is the chapter's.
@@ -127,7 +129,7 @@ def mlp(
     for i, size in enumerate(sizes):
         checks.integer(f"sizes[{i}]", size, 1)
     checks.function("activation", activation, "networks.elu or jax.nn.relu")
-    checks.boolean(layer_norm=layer_norm)
+    checks.flags(layer_norm=layer_norm)
     checks.function("initialiser", initialiser, "networks.glorot_uniform or networks.fan_in_uniform")
     shapes = tuple(itertools.pairwise(sizes))
 
@@ -154,7 +156,7 @@ def mlp(
                 f"parameters {'without' if layer_norm else 'with'} layer normalisation were given to a network "
                 f"{'with' if layer_norm else 'without'} it; expected those of its own init. Set layer_norm={not layer_norm}."
             )
-        x = _affine(observation, params[0])
+        x = _affine(observation.astype(params[0]["kernel"].dtype), params[0])
         for before, layer in itertools.pairwise(params):
             x = _affine(jax.tree.map(activation, _normalised(x, before) if layer_norm else x), layer)
         return x[0] if sizes[-1] == 1 else _vector(x)
@@ -195,7 +197,7 @@ def q_network(
 
     Mnih et al. (2015); Wang et al. (2016), eq. 9; Bellemare, Dabney & Munos (2017).
     """
-    checks.boolean(dueling=dueling)
+    checks.flags(dueling=dueling)
     checks.integer("atoms", atoms, 0)
     *others, actions = tuple(sizes) or (0,)
     checks.integer("the number of actions, the last of sizes,", actions, 1)
@@ -231,7 +233,7 @@ def linear(inputs: int, outputs: int) -> Network:
 
     def apply(params: Array, observation: Array) -> Array:
         _check_observation(observation, inputs)
-        return observation @ params
+        return observation.astype(params.dtype) @ params
 
     return Network(init, apply)
 

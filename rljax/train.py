@@ -241,7 +241,7 @@ def _plan(
         raise ValueError(f"patience is {patience}; expected a target beside it. Give target, or leave patience out.")
     wanted = target is not None or give_up < _NEVER
     score = wanted if score is None else score
-    checks.boolean(score=score, keep_state=keep_state)
+    checks.flags(score=score, keep_state=keep_state)
     if wanted and not score:
         raise ValueError(f"target and give_up need scores, and score is {score}. Leave score out.")
     target = np.inf if target is None else target

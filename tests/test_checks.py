@@ -247,6 +247,13 @@ def test_bools_pass_and_numbers_are_refused():
             jax.jit(lambda v: checks.boolean(valid=v))(value)
 
 
+def test_a_flag_is_true_or_false():
+    checks.flags(a=True, b=np.bool_(False))
+    for value in (1, None, "yes", np.array([True, False]), jnp.bool_(True)):
+        with pytest.raises(TypeError, match=r"double is .*; expected True or False"):
+            checks.flags(fine=True, double=value)
+
+
 @pytest.mark.parametrize("value", [0, 1, np.int64(1), jnp.int32(0), np.uint8(1)])
 def test_an_action_among_those_there_are_passes(value):
     assert checks.action(value, 2) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -11,11 +12,9 @@ import optax
 import pytest
 from gymnasium import spaces
 
-from rljax import envs, losses, mdp, networks, replay
+from rljax import envs, losses, mdp, networks, replay, structs
 from rljax.agents import dqn
-from rljax.agents.dqn import Munchausen, categorical, quantile, scalar
-
-pytestmark = pytest.mark.usefixtures("standard_promotion")
+from rljax.agents.dqn import Munchausen, categorical, objective, quantile, scalar
 
 TABLE = networks.Network(lambda key: jnp.zeros((1, 2)), lambda params, observation: params[observation])
 
@@ -26,10 +25,10 @@ def endless(limit: int) -> envs.TimeLimit:
     return envs.TimeLimit(envs.TabularEnv(world), limit)
 
 
-@pytest.mark.parametrize("options", [{}, {"double": True}, {"n": 3}, {"memory": replay.prioritised(60)}])
+@pytest.mark.parametrize("options", [{}, {"double": True}, {"n": 3}, {"memory": replay.prioritised(64)}])
 def test_a_time_limit_is_no_death(options: dict[str, Any]) -> None:
     """The value is 1 / (1 - gamma) = 2; taking the limit of 2 steps for an end would give 1.5 at most."""
-    options = {"warmup": 30, "memory": replay.uniform(60)} | options
+    options = {"warmup": 30, "memory": replay.uniform(64)} | options
     algorithm = dqn(endless(2), TABLE, gamma=0.5, learning_rate=0.5, optimiser=optax.sgd, epsilon=1.0, **options)
     state = jax.jit(algorithm.init)(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), 300)
@@ -162,19 +161,205 @@ def test_one_hot_and_linear_it_is_exact(world: mdp.TabularMDP, num_envs: int, le
     np.testing.assert_allclose(found[known], q[known], atol=0.02 * abs(q[known]).max())
 
 
-def test_what_is_no_head_is_refused() -> None:
-    with pytest.raises(TypeError, match="expected a Head"):
-        dqn(endless(2), TABLE, head=optax.adam)  # pyright: ignore[reportArgumentType]
+# One update, by hand and by loops --------------------------------------------------------------------------------------
+
+MASKS = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 0]], bool)  # of five states; the last has none
+
+
+def windows(n: int) -> replay.Sample:
+    """16 windows; an end or a cut in one step of four each, both at once too."""
+    rng = np.random.default_rng(n)
+    terminated, truncated = rng.random((2, 16, n)) < 0.25
+    observation, following = rng.integers(0, 4, (16, n)), rng.integers(0, 5, (16, n))
+    action, reward = np.argmax(MASKS[observation] * rng.random((16, n, 3)), axis=2), rng.normal(size=(16, n))
+    played = structs.Transition(observation, action, reward, following, terminated, truncated, (), (), ())
+    return replay.Sample(played, np.arange(16), rng.uniform(0.2, 1.0, 16).astype(np.float32))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum()
+
+
+def of_window(params, target, window, kind, z, gamma, double, soft):
+    """Loss, priority and estimate of one window, step by step."""
+    values = {
+        "scalar": lambda x: x,
+        "c51": lambda x: np.array([softmax(row) @ z for row in x]),
+        "qr": lambda x: x.mean(1),
+    }
+    discounted, discount = 0.0, 1.0
+    for i, (terminated, truncated) in enumerate(zip(window.terminated, window.truncated, strict=True)):
+        discounted, discount = discounted + discount * window.reward[i], discount * gamma
+        discount = 0.0 if terminated else discount
+        if terminated or truncated:
+            break
+    o_t = window.next_observation[i]
+    allowed = MASKS[o_t]
+    if not allowed.any():
+        discount, allowed = 0.0, ~allowed
+    o_tm1, a_tm1, q_t, pi = window.observation[0], window.action[0], values[kind](target[o_t]), np.zeros(3)
+    if soft:
+        temperature, alpha, clip = soft
+        here = MASKS[o_tm1]
+        log_pi = np.full(3, -np.inf)
+        log_pi[here] = np.log(softmax(values[kind](target[o_tm1])[here] / temperature))
+        discounted += alpha * max(temperature * log_pi[a_tm1], clip)
+        pi[allowed] = softmax(q_t[allowed] / temperature)
+        discounted -= discount * temperature * (pi[allowed] * np.log(pi[allowed])).sum()
+    else:
+        chooser = values[kind](params[o_t]) if double else q_t
+        pi[max(np.flatnonzero(allowed), key=lambda a: chooser[a])] = 1
+    estimate, loss = params[o_tm1][a_tm1], 0.0
+    if kind == "scalar":
+        error = discounted + discount * (pi @ q_t) - estimate
+        loss, priority = abs(error) - 0.5 if abs(error) > 1 else error**2 / 2, abs(error)
+        return loss, priority, estimate
+    if kind == "c51":
+        p = np.zeros(len(z))
+        for a in range(3):
+            for mass, atom in zip(softmax(target[o_t][a]), z, strict=True):
+                place = (np.clip(discounted + discount * atom, z[0], z[-1]) - z[0]) / (z[1] - z[0])
+                low = min(int(place), len(z) - 2)
+                p[low] += pi[a] * mass * (1 - place + low)
+                p[low + 1] += pi[a] * mass * (place - low)
+        loss = -p @ np.log(softmax(estimate))
+    else:
+        count = len(estimate)
+        for a in range(3):
+            for i, theta in enumerate(estimate):
+                for y in discounted + discount * target[o_t][a]:
+                    u, tau = y - theta, (i + 0.5) / count
+                    loss += pi[a] * abs(tau - (u < 0)) * (abs(u) - 0.5 if abs(u) > 1 else u**2 / 2) / count
+    return loss, loss, values[kind](params[o_tm1])[a_tm1]
+
+
+@pytest.mark.parametrize("kind", ["scalar", "c51", "qr"])
+@pytest.mark.parametrize(
+    ("n", "options"),
+    [(3, {}), (2, {"double": True}), (1, {"munchausen": Munchausen(0.7, 0.9, -0.8)})],
+    ids=["plain", "double", "munchausen"],
+)
+def test_the_objective_is_a_loop_over_windows(kind: str, n: int, options: dict[str, Any]) -> None:
+    """n steps up to an end or a cut, masks, weights, heads: strange states and actions would show."""
+    z, sample = np.linspace(-2.0, 2.0, 5), windows(n)
+    head = {"scalar": scalar(), "c51": categorical(-2.0, 2.0, 5), "qr": quantile(5)}[kind]
+    params, target = np.random.default_rng(7).normal(size=(2, 5, 3, *head.shape))
+    expected = [
+        of_window(
+            *(params, target, jax.tree.map(lambda leaf, b=b: leaf[b], sample.transition), kind, z, 0.9),
+            options.get("double", False),
+            options.get("munchausen"),
+        )
+        for b in range(16)
+    ]
+    with jax.enable_x64(True):
+        available = lambda state: jnp.asarray(MASKS)[state]
+        run = jax.jit(lambda *arrays: objective(*arrays, TABLE, head, jnp.float64(0.9), available=available, **options))
+        loss, (priority, estimate) = run(*jax.tree.map(jnp.asarray, (params, target, sample)))
+    losses_, priorities, estimates = (np.array(column) for column in zip(*expected, strict=True))
+    np.testing.assert_allclose(priority, priorities, rtol=1e-9)
+    np.testing.assert_allclose(estimate, estimates.mean(), rtol=1e-9)
+    np.testing.assert_allclose(loss, (sample.weight.astype(float) * losses_).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_updates_by_hand(rate: float) -> None:
+    """One number p is the value of both actions; reward 1, gamma 0.5, weights 0.5, step size 1: p <- (p + 1 + t / 2) / 2, and
+    t moves after updates 3 and 6. Two environments play 2 steps at a time: a warm-up of 10 is 12 steps."""
+    ring = replay.uniform(16)
+    memory = ring._replace(  # also remembers the priorities of its slots
+        init=lambda *arguments: (ring.init(*arguments), jnp.zeros(16)),
+        add=lambda state, block: (ring.add(state[0], block), state[1]),
+        sample=lambda key, state, size: ring.sample(key, state[0], size)._replace(weight=jnp.full(size, 0.5)),
+        update=lambda state, index, priority: (state[0], state[1].at[index].set(priority)),
+    )
+    algorithm = dqn(
+        endless(7),
+        networks.Network(lambda key: jnp.zeros(1), lambda params, observation: jnp.concatenate([params, params])),
+        **{"num_envs": 2, "unroll_steps": 2, "num_updates": 4, "batch_size": 16, "warmup": 10, "memory": memory},
+        **{"gamma": 0.5, "learning_rate": 1.0, "optimiser": optax.sgd, "head": scalar(losses.squared)},
+        **{"target_every": 3, "target_rate": rate, "epsilon": optax.linear_schedule(0.0, 1.0, 100)},
+    )
+    state, step = jax.jit(algorithm.init)(jax.random.key(0)), jax.jit(algorithm.step)
+    assert int(state.steps) == 12
+    p = t = 0.0
+    errors = []
+    for i in range(2):
+        state, metrics = step(jax.random.key(i + 1), state)
+        for update in range(4 * i + 1, 4 * i + 5):
+            errors.append(1 + t / 2 - p)
+            p += 0.5 * errors[-1]
+            t += rate * (p - t) if update % 3 == 0 else 0.0
+        np.testing.assert_allclose(state.params, [p], rtol=1e-6)
+        np.testing.assert_allclose(state.target, [t], rtol=1e-6)
+        np.testing.assert_allclose(metrics["epsilon"], 0.12 + 0.04 * i, rtol=1e-6)
+        np.testing.assert_allclose(metrics["loss"], np.mean(np.square(errors[-4:])) / 4, rtol=1e-5)
+    seen = np.asarray(state.memory[1])
+    assert np.isclose(seen[:, None], np.abs(errors)).any(axis=1).all() and np.isclose(seen, abs(errors[-1])).any()
+
+
+@pytest.mark.parametrize("head", [scalar(), categorical(0.0, 9.0, 5), quantile(5)], ids=["scalar", "c51", "qr"])
+@pytest.mark.parametrize("options", [{"double": True, "n": 3}, {"munchausen": Munchausen()}], ids=["double", "soft"])
+def test_all_variants_compose_under_the_strictest_promotion(
+    head: Any, options: dict[str, Any], precision: bool
+) -> None:
+    """Traced only, with every number traced; the parameters keep their type, and the next state that of the last."""
+    sizes = {"num_envs": 2, "unroll_steps": 3, "num_updates": 2, "batch_size": 8}
+    network = networks.q_network((4, 9, 2), dueling=True, atoms=head.shape[0] if head.shape else 0, layer_norm=True)
+
+    def step(epsilon, key, gamma, rate, every, blend):
+        algorithm = dqn(
+            *(envs.TimeLimit(envs.CartPole(), 5), network),
+            **{
+                "memory": replay.prioritised(60),
+                "head": head,
+                "gamma": gamma,
+                "learning_rate": rate,
+                **sizes,
+                **options,
+            },
+            **{"epsilon": epsilon, "target_every": every, "target_rate": blend, "available": lambda o: o[:2] < 9},
+        )
+        before = algorithm.init(key)
+        return before, algorithm.step(jax.random.key(1), before)[0]
+
+    numbers = (jnp.asarray(0.9), jnp.asarray(0.1), jnp.int32(2), jnp.asarray(0.5))
+    for epsilon in (optax.linear_schedule(1.0, 0.1, 9), jnp.asarray(0.5)):
+        before, after = jax.eval_shape(functools.partial(step, epsilon), jax.random.key(0), *numbers)
+        assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), before, after)
+        assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.result_type(float)}
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n": 5, "memory": replay.uniform(4)}, "n is 5 and the memory holds 4 steps"),
+        ({"head": optax.adam}, "expected a Head"),
+        ({"double": "yes"}, "double is 'yes'; expected True or False"),
+        ({"optimiser": lambda rate: None}, r"optimiser\(learning_rate\) is None"),
+        ({"optimiser": optax.adam(0.1)}, "the learning rate is given apart"),
+    ],
+)
+def test_what_is_of_another_kind_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        dqn(endless(2), TABLE, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 5, "batch_size": 1, "memory": replay.uniform(4)}, "n is 5 and the memory holds 4 steps"),
         ({"n": 5, "warmup": 2}, "warmup of at least 4"),
         ({"unroll_steps": 4, "memory": replay.uniform(6)}, "capacity of 8"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"gamma": 1.5}, "gamma is 1.5"),
+        ({"batch_size": 65, "memory": replay.uniform(64)}, "batch_size is 65 and the memory holds 64"),
+        ({"target_every": np.array([1, 2])}, "target_every has shape"),
+        ({"epsilon": lambda steps: jnp.ones(2)}, r"epsilon\(steps\) is .*expected a number"),
+        ({"available": lambda state: jnp.ones(3, bool)}, r"expected bool\[2\]"),
+        ({"available": lambda state: jnp.ones(2)}, r"expected bool\[2\]"),
         ({"munchausen": Munchausen(), "double": True}, "expected one"),
         ({"munchausen": Munchausen(), "n": 2}, "expected n=1"),
     ],

@@ -330,6 +330,8 @@ def test_impossible_weights_atoms_and_deltas_are_refused():
             losses.categorical_projection(x, x, jnp.array(support))
     with pytest.raises(ValueError, match="delta is -1"):
         losses.quantile_loss(x, x, -1.0)
+    with pytest.raises(ValueError, match=r"delta is -1; expected a number in \(0, inf\]"):
+        losses.huber(jnp.ones(2), -1.0)
 
 
 # Transformations ------------------------------------------------------------------------------------------------------

@@ -13,8 +13,6 @@ import pytest
 from rljax import envs, mdp, networks
 from rljax.agents import pqn
 
-pytestmark = pytest.mark.usefixtures("standard_promotion")
-
 
 def learned(env: Any, states: int, steps: int = 200, **options: Any) -> np.ndarray:
     """The table [S, A] after `steps` blocks of random play, from zeros."""
@@ -61,6 +59,28 @@ def test_actions_that_are_not_available_are_never_played_nor_hoped_for() -> None
     np.testing.assert_allclose(learned(env, 1, available=env.available), [[2.0, 0.0]], atol=0.01)
 
 
+def test_where_no_action_is_available_nothing_follows() -> None:
+    """At the end of an episode, say: -inf there would be NaN everywhere."""
+    world = mdp.TabularMDP(
+        jnp.array([[[0.0, 1.0]] * 2, [[0.0, 1.0]] * 2]),
+        jnp.array([3.0, 0.0]),
+        gamma=0.5,
+        terminal=np.array([False, True]),
+    )
+    table = learned(envs.TabularEnv(world), 2, steps=20, available=lambda state: jnp.full(2, state == 0))
+    np.testing.assert_allclose(table, [[3.0, 3.0], [0.0, 0.0]], atol=0.01)
+
+
+def test_it_runs_under_the_strictest_promotion(precision: bool) -> None:
+    """Traced only, schedules too; parameters keep their type."""
+    network = networks.q_network((4, 9, 2), layer_norm=True)
+    algorithm = pqn(envs.CartPole(), network, epsilon=optax.linear_schedule(1.0, 0.1, 9))
+    before = jax.eval_shape(algorithm.init, jax.random.key(0))
+    after, _ = jax.eval_shape(algorithm.step, jax.random.key(1), before)
+    assert jax.tree.map(lambda leaf: leaf.dtype, before) == jax.tree.map(lambda leaf: leaf.dtype, after)
+    assert after.params[0]["kernel"].dtype == (jnp.float64 if precision else jnp.float32)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -68,6 +88,7 @@ def test_actions_that_are_not_available_are_never_played_nor_hoped_for() -> None
         ({"lambda_": 1.5}, "lambda_ is 1.5"),
         ({"epochs": 0}, "epochs is 0"),
         ({"epsilon": -0.1}, "epsilon is -0.1"),
+        ({"available": lambda observation: jnp.ones(2)}, r"expected bool\[2\]"),
     ],
 )
 def test_refusals(options: dict[str, Any], message: str) -> None:

@@ -229,7 +229,7 @@ def test_bad_input_is_refused_before_any_work(wrong: dict[str, Any], message: st
         ({"settings": {"drift": ["1", "2"]}}, r"settings\['drift'\] is array.*; expected a number"),
         ({"target": "195"}, "target is '195'; expected a number"),
         ({"target": np.ones(2)}, r"target is array.*; expected a number"),
-        ({"score": 0}, "score has type int32; expected bool"),
+        ({"score": 0}, "score is 0; expected True or False"),
         ({"algorithm": None}, "algorithm is None; expected a function such as .*, or an Algorithm"),
         ({"algorithm": lambda: None}, "the maker returned None; expected an Algorithm"),
         (

@@ -49,12 +49,11 @@ from jax.typing import ArrayLike
 
 from rljax import backups, checks, losses, noise, policies, replay, returns, rollout
 from rljax.agents import dqn_checks
+from rljax.agents.tabular_core import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
 from rljax.structs import Algorithm, Transition
-
-Schedule = optax.Schedule  # of the environment steps made, [] int32
 
 
 class Head(NamedTuple):
@@ -213,29 +212,25 @@ def dqn(
         checks.integer(name, value, 1)
     checks.integer("warmup", warmup, 0)
     checks.real("gamma", gamma, 0, 1)
-    checks.real("learning_rate", learning_rate, 0, above=True, below=True)
-    checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
-    if not callable(epsilon):
-        checks.real("epsilon", epsilon, 0, 1)
+    dqn_checks.epsilon(epsilon)
+    transform = dqn_checks.transform(optimiser, learning_rate)
     checks.integer("target_every", target_every, 1, batch=True)
+    checks.rank(0, target_every=target_every)
     checks.real("target_rate", target_rate, 0, 1, above=True)
-    checks.boolean(double=double)
+    checks.flags(double=double)
     head = scalar() if head is None else head
     block = unroll_steps * num_envs
     memory = replay.uniform(-(-10_000 // block) * block) if memory is None else memory
     network = Network(*network)
-    dqn_checks.memory(memory, block, unroll_steps, warmup, n)
+    dqn_checks.memory(memory, block, unroll_steps, warmup, n, batch_size)
     if not isinstance(head, Head):
         raise TypeError(f"head is {head!r}; expected a Head, such as dqn.scalar(losses.huber).")
-    if available is not None:
-        checks.function("available", available, "TabularEnv(...).available")
     if munchausen is not None:
         if not isinstance(munchausen, Munchausen):
             raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
         dqn_checks.munchausen(*munchausen, double, n)
-    actions = dqn_checks.fit(env, network, head.shape)
+    actions = dqn_checks.fit(env, network, head.shape, available)
     log = EpisodeStatistics(env)
-    transform = optimiser(learning_rate)
 
     def q(params: Any, observation: Any) -> Array:
         return head.values(network.apply(params, observation))
@@ -278,7 +273,7 @@ def dqn(
 
     def step(key: Array, state: DqnState) -> tuple[DqnState, dict[str, Array]]:
         key_play, key_learn = jax.random.split(key)
-        share = jnp.asarray(epsilon(state.steps) if callable(epsilon) else epsilon, jnp.result_type(float))
+        share = at(epsilon, state.steps, jnp.result_type(float))
         explore = lambda key, o: policies.epsilon_greedy(key, q(state.params, o), share, mask(o))
         played = collect(key_play, explore, state)
 
@@ -340,24 +335,29 @@ def objective(
     """Mean loss of a sample of windows [B, n], as a function of `params`; beside it the priorities [B], and the mean of
     what the chosen actions are thought to be worth. Arguments as of `dqn`."""
     window = sample.transition
-    n_step = jax.vmap(lambda w: returns.n_step_reward(w.reward, w.terminated, w.truncated, gamma))
-    r_t, discount_t, last = n_step(window)
-    first = jax.tree.map(lambda leaf: leaf[:, 0], window)
-    o_t = jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, last), window.next_observation)
     apply, values = jax.vmap(network.apply, (None, 0)), jax.vmap(head.values)
-    mask = (lambda observation: None) if available is None else jax.vmap(available)
-    output_tm1, output_t = apply(params, first.observation), lax.stop_gradient(apply(target, o_t))
+    first = jax.tree.map(lambda leaf: leaf[:, 0], window)
+    output_tm1 = apply(params, first.observation)
+    n_step = jax.vmap(lambda r_t, terminated, truncated: returns.n_step_reward(r_t, terminated, truncated, gamma))
+    r_t, discount_t, last = n_step(window.reward.astype(output_tm1.dtype), window.terminated, window.truncated)
+    o_t = jax.tree.map(lambda leaf: jax.vmap(lambda rows, i: rows[i])(leaf, last), window.next_observation)
+    output_t = lax.stop_gradient(apply(target, o_t))
     q_t = values(output_t)
+    mask_tm1 = mask_t = None
+    if available is not None:
+        mask_tm1, mask_t = jax.vmap(available)(first.observation), jax.vmap(available)(o_t)
+        some = mask_t.any(axis=1)  # where none is, nothing follows, as in `backups`; no policy is made of nothing
+        discount_t, mask_t = jnp.where(some, discount_t, 0.0), mask_t | ~some[:, None]
     if munchausen is None:
         chooser = values(apply(lax.stop_gradient(params), o_t)) if double else q_t
-        pi_t = jax.nn.one_hot(jax.vmap(policies.greedy)(chooser, mask(o_t)), q_t.shape[-1], dtype=q_t.dtype)
+        pi_t = jax.nn.one_hot(jax.vmap(policies.greedy)(chooser, mask_t), q_t.shape[-1], dtype=q_t.dtype)
     else:
         q_tm1 = values(apply(target, first.observation))
         soften = jax.vmap(functools.partial(_soften, munchausen))
-        r_t, pi_t = soften(q_tm1, first.action, mask(first.observation), r_t, discount_t, q_t, mask(o_t))
+        r_t, pi_t = soften(q_tm1, first.action, mask_tm1, r_t, discount_t, q_t, mask_t)
     loss, priority = jax.vmap(head.loss)(output_tm1, first.action, r_t, discount_t, output_t, lax.stop_gradient(pi_t))
     chosen = jax.vmap(lambda q, a: q[a])(values(output_tm1), first.action)
-    return jnp.mean(sample.weight * loss), (priority, chosen.mean())
+    return jnp.mean(sample.weight.astype(loss.dtype) * loss), (priority, chosen.mean())
 
 
 def _kept(played: Transition) -> Transition:

@@ -32,6 +32,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import backups, checks, noise, policies, rollout
+from rljax.agents import dqn_checks
 from rljax.agents.tabular_core import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
@@ -102,11 +103,8 @@ def linear_q(
     checks.real("gamma", gamma, 0, 1)
     if not callable(learning_rate):
         checks.real("learning_rate", learning_rate, 0, above=True, below=True)
-    if not callable(epsilon):
-        checks.real("epsilon", epsilon, 0, 1)
-    if available is not None:
-        checks.function("available", available, "TabularEnv(...).available")
-    num_actions = _check_fit(env, features)
+    dqn_checks.epsilon(epsilon)
+    num_actions = _check_fit(env, features, available)
     log = EpisodeStatistics(env)
 
     def mask(observation: Any) -> Array | None:
@@ -263,15 +261,11 @@ def _check_weights(features: Features, weights: Array) -> None:
         )
 
 
-def _check_fit(env: Environment, features: Features) -> int:
+def _check_fit(env: Environment, features: Features, available: Callable[[Any], Any] | None) -> int:
     """The number of actions, once the features are known to be of the observations of `env`. Traced: nothing is computed."""
     if not isinstance(features, Features):
         raise TypeError(f"features is {features!r}; expected Features, such as features.fourier(3, low, high).")
-    actions = getattr(env.action_space, "n", None)
-    if actions is None:
-        raise ValueError(
-            f"the actions of the task are {env.action_space}; expected a Discrete space: Q-learning compares all actions."
-        )
+    actions = dqn_checks.discrete(env)
     checks.integer("features.size", features.size, 1)
     checks.real("features.rate", features.rate, 0, below=True, batch=True)
     if np.shape(features.rate) not in ((), (features.size,)):
@@ -285,4 +279,5 @@ def _check_fit(env: Environment, features: Features) -> int:
             f"the features of an observation have shape {getattr(x, 'shape', x)}; expected ({features.size},), their size. "
             "Correct the size, or the function."
         )
-    return int(actions)
+    dqn_checks.mask(available, observation, actions)
+    return actions

@@ -31,7 +31,7 @@ from jax.typing import ArrayLike
 
 from rljax import checks, losses, noise, policies, returns, rollout
 from rljax.agents import dqn_checks
-from rljax.agents.dqn import Schedule
+from rljax.agents.tabular_core import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
@@ -118,12 +118,8 @@ def pqn(
         checks.integer(name, value, 1)
     for name, value in {"lambda_": lambda_, "gamma": gamma}.items():
         checks.real(name, value, 0, 1)
-    checks.real("learning_rate", learning_rate, 0, above=True, below=True)
-    checks.function("optimiser", optimiser, "optax.radam (not optax.radam(0.01): the learning rate is given apart)")
-    if not callable(epsilon):
-        checks.real("epsilon", epsilon, 0, 1)
-    if available is not None:
-        checks.function("available", available, "TabularEnv(...).available")
+    dqn_checks.epsilon(epsilon)
+    transform = dqn_checks.transform(optimiser, learning_rate)
     block = unroll_steps * num_envs
     if block % minibatches:
         raise ValueError(
@@ -131,9 +127,8 @@ def pqn(
             f"{max(m for m in range(1, minibatches) if block % m == 0)}, or other num_envs and unroll_steps."
         )
     network = Network(*network)
-    dqn_checks.fit(env, network, ())
+    dqn_checks.fit(env, network, (), available)
     log = EpisodeStatistics(env)
-    transform = optimiser(learning_rate)
 
     def mask(observation: Any) -> Array | None:
         return None if available is None else available(observation)
@@ -148,7 +143,7 @@ def pqn(
 
     def step(key: Array, state: PqnState) -> tuple[PqnState, dict[str, Array]]:
         key_play, key_learn = jax.random.split(key)
-        share = jnp.asarray(epsilon(state.steps) if callable(epsilon) else epsilon, jnp.result_type(float))
+        share = at(epsilon, state.steps, jnp.result_type(float))
         explore = lambda key, o: policies.epsilon_greedy(key, network.apply(state.params, o), share, mask(o))
         cursor, played = rollout.unroll(key_play, log, explore, state.cursor, unroll_steps)
         data = jax.tree.map(
@@ -174,15 +169,13 @@ def pqn(
 
     def targets(params: Any, played: Transition) -> Array:
         """y [K, N]."""
-
-        def best(observation: Any) -> Array:
-            q = network.apply(params, observation)
-            return jnp.max(q) if available is None else jnp.max(q, where=available(observation), initial=-jnp.inf)
-
-        v_t = jax.vmap(jax.vmap(best))(played.next_observation)
-        discount_t = jnp.where(played.terminated, 0.0, jnp.asarray(gamma, v_t.dtype))
-        lambda_t = jnp.where(played.truncated, 0.0, jnp.asarray(lambda_, v_t.dtype))
-        return jax.vmap(returns.lambda_returns, 1, 1)(played.reward.astype(v_t.dtype), discount_t, v_t, lambda_t)
+        everywhere = lambda f: jax.vmap(jax.vmap(f))
+        q_t = everywhere(lambda observation: network.apply(params, observation))(played.next_observation)
+        mask_t = None if available is None else everywhere(available)(played.next_observation)
+        discount_t = jnp.where(played.terminated, 0.0, jnp.asarray(gamma, q_t.dtype))
+        lambda_t = jnp.where(played.truncated, 0.0, jnp.asarray(lambda_, q_t.dtype))
+        reward = played.reward.astype(q_t.dtype)
+        return jax.vmap(returns.peng_q_lambda, 1, 1)(reward, discount_t, q_t, lambda_t, mask_t)
 
     def update(
         params: Any, optimiser_state: optax.OptState, batch: tuple[Any, Array, Array]

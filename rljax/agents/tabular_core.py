@@ -16,7 +16,7 @@ from rljax import noise, returns
 from rljax.envs.base import Environment
 from rljax.envs.tabular import TabularEnv
 
-Schedule = Callable[[Array], Array]  # of the number of steps made, [] int32; optax's schedules are such
+Schedule = Callable[[Array], ArrayLike]  # of the number of steps made, [] int32; optax's schedules are such
 
 
 class Arrival(NamedTuple):
