@@ -31,6 +31,11 @@ BOOK_ACTIONS = [[0, 1, 2], [0, 2], [1]]
 MASK = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0]], bool)
 
 
+@jax.jit
+def read(world, v):
+    return mdp.q_values(world, v), world.expected_reward
+
+
 def changed(nested, s, a, row):
     """The lists with one row replaced."""
     return [[row if (i, j) == (s, a) else old for j, old in enumerate(rows)] for i, rows in enumerate(nested)]
@@ -138,11 +143,11 @@ def test_gymnasiums_worlds_are_what_their_tables_say(name, ends, states):
     alive = ~np.asarray(world.terminal)[: len(table)]
     v[: len(table)] *= alive
     tolerance = 1e-12 if jax.config.jax_enable_x64 else 1e-5
-    q = np.asarray(mdp.q_values(world, v))[: len(table)]
+    q = np.asarray(read(world, v)[0])[: len(table)]
     np.testing.assert_allclose(q[alive], q_loop(table, v, 0.9)[alive], rtol=tolerance, atol=tolerance)
     chex.assert_trees_all_equal(mdp.from_gymnasium(table, gamma=0.9, initial=world.initial[: len(table)]), world)
     # An end is absorbing, whatever the table has there: chains of policies need it.
-    stay = np.asarray(world.transitions.stay())
+    stay = np.asarray(jax.jit(Sparse.stay)(world.transitions))
     assert (stay[:, np.asarray(world.terminal)] == 1).all()
 
 
@@ -200,7 +205,7 @@ def test_what_counts_as_an_end(table, terminal):
         world = mdp.from_gymnasium(table, gamma=0.5)
         assert world.terminal.tolist() == terminal
         v = np.random.default_rng(0).normal(size=len(terminal)) * ~np.array(terminal)
-        q = np.asarray(mdp.q_values(world, v))
+        q = np.asarray(read(world, v)[0])
         for s in np.flatnonzero(~np.array(terminal)[: len(table)]):
             for a, outcomes in table[s].items():
                 says = sum(p * (r + 0.5 * v[t] * (not over)) for p, t, r, over in outcomes)
@@ -331,7 +336,7 @@ def test_there_and_back_is_exact(seed, rank):
     chex.assert_trees_all_equal(mdp.to_sparse(mdp.to_dense(lists)), lists)
     chex.assert_trees_all_equal(mdp.to_sparse(lists), lists)
     v = rng.normal(size=6)
-    chex.assert_trees_all_close(mdp.q_values(lists, v), mdp.q_values(whole, v), rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(read(lists, v)[0], read(whole, v)[0], rtol=1e-5, atol=1e-5)
 
 
 def test_lists_are_put_in_order_and_padded():
@@ -355,11 +360,14 @@ def bumpy(s, a):
 def test_generated_models_can_be_stored(reward):
     world = TabularMDP(Generated(bumpy, 5, 2), reward, gamma=0.9, terminal=np.arange(5) == 0)
     v = np.random.default_rng(0).normal(size=5)
-    for stored in (mdp.to_sparse(world), mdp.to_dense(world)):
-        chex.assert_trees_all_close(mdp.q_values(stored, v), mdp.q_values(world, v), rtol=1e-5)
-        chex.assert_trees_all_close(stored.expected_reward, world.expected_reward, rtol=1e-6)
+    q, expected_reward = read(world, v)
+    lists, whole = mdp.to_sparse(world), mdp.to_dense(world)
+    for stored in (lists, whole):
+        found = read(stored, v)
+        chex.assert_trees_all_close(found[0], q, rtol=1e-5)
+        chex.assert_trees_all_close(found[1], expected_reward, rtol=1e-6)
         assert stored.terminal.tolist() == world.terminal.tolist() and float(stored.gamma) == float(world.gamma)
-    assert mdp.to_sparse(world).transitions.fan_out == 2
+    assert lists.transitions.fan_out == 2
 
 
 def test_to_dense_is_compiled_with_the_rest():

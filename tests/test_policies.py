@@ -165,13 +165,13 @@ def test_neither_end_of_the_noise_chooses_what_is_impossible(monkeypatch):
 @pytest.mark.parametrize("kind", [int, bool, np.int32, jnp.int32, float], ids=repr)
 def test_logits_and_values_of_any_number_type_are_numbers(kind):
     of_two, of_many = kind(0), jnp.asarray([kind(0), kind(1), kind(0)])
-    ones = jax.vmap(lambda key: bernoulli.sample(key, of_two))(keys(1000)).sum()
+    ones = np.sum(jax.jit(jax.vmap(lambda key: bernoulli.sample(key, of_two)))(keys(1000)))
     assert 400 < ones < 600
     assert bernoulli.mode(kind(1)) == 1 and bernoulli.mode(of_two) == 0
     chex.assert_trees_all_close(bernoulli.entropy(of_two), jnp.log(2.0), atol=1e-6)
     chex.assert_trees_all_close(bernoulli.log_prob(of_two, jnp.int32(1)), jnp.log(0.5), atol=1e-6)
     assert epsilon_greedy(jax.random.key(0), of_many, 0.0) == greedy(of_many) == categorical.mode(of_many) == 1
-    assert len(set(jax.vmap(categorical.sample, (0, None))(keys(100), of_many).tolist())) == 3
+    assert len(set(jax.jit(jax.vmap(categorical.sample, (0, None)))(keys(100), of_many).tolist())) == 3
     whole = categorical.log_prob(of_many, jnp.int32(1)), categorical.entropy(of_many)
     floats = jnp.asarray(of_many, float)
     chex.assert_trees_all_close(whole, (categorical.log_prob(floats, jnp.int32(1)), categorical.entropy(floats)))
@@ -230,9 +230,10 @@ def test_a_masked_action_is_never_chosen_of_two(anything):
     logits, mask = anything[0][:, 0], anything[1][:, :2].copy()
     logits = np.nan_to_num(logits, neginf=-1e38)
     mask[~mask.any(1), 0] = True
-    for actions in (jax.vmap(bernoulli.sample)(keys(), logits, mask), jax.vmap(bernoulli.mode)(logits, mask)):
+    sample, mode = jax.vmap(jitted.bernoulli.sample), jax.vmap(jitted.bernoulli.mode)
+    for actions in (sample(keys(), logits, mask), mode(logits, mask)):
         assert mask[np.arange(DRAWS), actions].all()
-    assert not mask[np.arange(DRAWS), jax.vmap(bernoulli.mode)(logits)].all(), "the masks forbid nothing"
+    assert not mask[np.arange(DRAWS), mode(logits)].all(), "the masks forbid nothing"
 
 
 def test_an_action_of_probability_zero_is_not_chosen_though_it_is_available():
@@ -303,36 +304,37 @@ def test_bernoulli_says_the_truth_about_extreme_logits_under_every_mask():
 
 def test_a_logit_of_minus_infinity_is_an_action_of_probability_zero():
     logits = jnp.array([-INF, 0.0, 0.0])
-    log_p = jnp.stack([categorical.log_prob(logits, jnp.int32(a)) for a in range(3)])
-    chex.assert_tree_all_finite((log_p, categorical.entropy(logits)))
-    chex.assert_trees_all_close(np.exp(log_p), np.array([0, 0.5, 0.5]), atol=1e-6)
-    chex.assert_trees_all_close(categorical.entropy(logits), jnp.log(2.0), atol=1e-6)
-    chex.assert_tree_all_finite(
-        jax.grad(lambda x: categorical.entropy(x) + categorical.log_prob(x, jnp.int32(1)))(logits)
-    )
+    log_p = np.stack([jitted.categorical.log_prob(logits, jnp.int32(a)) for a in range(3)])
+    entropy = jitted.categorical.entropy(logits)
+    chex.assert_tree_all_finite((log_p, entropy))
+    chex.assert_trees_all_close(np.exp(log_p), np.array([0, 0.5, 0.5], np.float32), atol=1e-6)
+    chex.assert_trees_all_close(entropy, np.log(np.float32(2)), atol=1e-6)
+    learned = lambda x: categorical.entropy(x) + categorical.log_prob(x, jnp.int32(1))
+    chex.assert_tree_all_finite(jax.jit(jax.grad(learned))(logits))
 
 
 @in_both_precisions
 def test_infinite_logits_are_certain_and_finite_in_all_that_is_learned_from():
+    of_two = lambda x, a: (bernoulli.log_prob(x, a), bernoulli.entropy(x))
+    of_many = lambda x, mask: (
+        jnp.stack([categorical.log_prob(x, jnp.int32(a), mask) for a in range(3)]),
+        categorical.entropy(x, mask),
+    )
+    learned = lambda of: jax.jit(lambda *x: (of(*x), jax.jacrev(of)(*x)))
+    two, many = learned(of_two), learned(of_many)
     for logit, sure in ((INF, 1), (-INF, 0)):
-        of = lambda x, a: (bernoulli.log_prob(x, a), bernoulli.entropy(x))
         for action in range(2):
-            chex.assert_tree_all_finite(of(jnp.asarray(logit), jnp.int32(action)))
-            chex.assert_tree_all_finite(jax.jacrev(of)(jnp.asarray(logit), jnp.int32(action)))
-        chex.assert_trees_all_close(of(jnp.asarray(logit), jnp.int32(sure)), (jnp.zeros(()), jnp.zeros(())))
+            chex.assert_tree_all_finite(two(jnp.asarray(logit), jnp.int32(action)))
+        chex.assert_trees_all_close(two(jnp.asarray(logit), jnp.int32(sure))[0], (np.zeros(()), np.zeros(())))
     for logits, mask, expected in (
         ([INF, 0.0, 1.0], None, [1, 0, 0]),
         ([INF, INF, -INF], None, [0.5, 0.5, 0]),
         ([-INF, 0.0, -INF], (True, False, True), [0.5, 0, 0.5]),
         ([-INF, -INF, 3.0], (True, False, False), [1, 0, 0]),
     ):
-        logits, mask = jnp.array(logits), None if mask is None else np.array(mask)
-        of = lambda x, mask=mask: (
-            jnp.stack([categorical.log_prob(x, jnp.int32(a), mask) for a in range(3)]),
-            categorical.entropy(x, mask),
-        )
-        chex.assert_tree_all_finite((of(logits), jax.jacrev(of)(logits)))
-        chex.assert_trees_all_close(np.exp(np.asarray(of(logits)[0])), np.array(expected), atol=1e-6, rtol=1e-6)
+        found = many(jnp.array(logits), None if mask is None else np.array(mask))
+        chex.assert_tree_all_finite(found)
+        chex.assert_trees_all_close(np.exp(np.asarray(found[0][0])), np.array(expected), atol=1e-6, rtol=1e-6)
 
 
 def test_a_logit_that_is_no_number_stays_one():
@@ -396,7 +398,8 @@ def test_epsilon_may_be_traced():
     act = jax.jit(chex.assert_max_traces(lambda key, epsilon: epsilon_greedy(key, q, epsilon), n=1))
     epsilons = jnp.linspace(0, 1, 5, dtype=q.dtype)
     alone = np.array([[int(act(jax.random.key(i), epsilon)) for epsilon in epsilons] for i in range(20)])
-    swept = [jax.vmap(epsilon_greedy, (None, None, 0))(jax.random.key(i), q, epsilons) for i in range(20)]
+    sweep = jax.jit(jax.vmap(epsilon_greedy, (None, None, 0)))
+    swept = [sweep(jax.random.key(i), q, epsilons) for i in range(20)]
     chex.assert_trees_all_equal(alone, np.array(swept))
     assert (alone[:, 0] == 1).all()
     assert (alone[:, -1] != 1).any()
