@@ -32,6 +32,7 @@ Departures from the papers:
 4. A time limit is not a death: the value of the true successor counts on. The papers have no time limits.
 5. Prioritised replay corrects with a constant exponent beta, where Schaul et al. anneal it to 1.
 6. n-step targets are not corrected for exploration in between; as in Rainbow.
+7. Priorities of distributions are their losses; Rainbow takes C51's relative entropy, less the target's own entropy.
 """
 
 from __future__ import annotations
