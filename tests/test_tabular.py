@@ -56,14 +56,18 @@ def corridor(dtype=jnp.float32, gamma=0.9):
 
 def walk(algorithm, num_steps, seed=0):
     """States of the algorithm before the first and after each step, and the rewards; one environment step each."""
-    state = algorithm.init(jax.random.key(seed))
-    step = jax.jit(algorithm.step)
-    states, rewards = [state], []
-    for t in range(num_steps):
-        state, metrics = step(jax.random.fold_in(jax.random.key(seed + 1), t), state)
-        states.append(state)
-        rewards.append(float(metrics["mean_reward"]))
-    return states, rewards
+
+    @jax.jit
+    def go(key_init, key):
+        def step(state, t):
+            state, metrics = algorithm.step(jax.random.fold_in(key, t), state)
+            return state, (state, metrics["mean_reward"])
+
+        first = algorithm.init(key_init)
+        return first, *jax.lax.scan(step, first, jnp.arange(num_steps))[1]
+
+    first, later, rewards = jax.device_get(go(jax.random.key(seed), jax.random.key(seed + 1)))
+    return [first, *(jax.tree.map(lambda leaf, t=t: leaf[t], later) for t in range(num_steps))], rewards.tolist()
 
 
 def run(algorithm, num_updates, seed=0):
@@ -240,9 +244,9 @@ def test_prediction_is_the_books_loop(precision, how):
 def test_dyna_on_one_pair_makes_as_many_updates_as_it_plans():
     one = TabularEnv(mdp.TabularMDP(jnp.ones((1, 1, 1)), jnp.array([2.0]), gamma=0.5))
     algorithm = tabular.control(one, step_size=0.5, planning_steps=4, steps_per_update=1)
-    q, state = 0.0, algorithm.init(jax.random.key(0))
+    q, state, step = 0.0, algorithm.init(jax.random.key(0)), jax.jit(algorithm.step)
     for t in range(3):
-        state, _ = algorithm.step(jax.random.key(t), state)
+        state, _ = step(jax.random.key(t), state)
         for _ in range(5):
             q += 0.5 * (2 + 0.5 * q - q)
         assert float(state.q[0, 0]) == pytest.approx(q, abs=1e-5)
@@ -348,7 +352,8 @@ def test_draws_have_their_law_and_never_the_impossible(size):
     pi[[0, -1]] = 0.0
     pi[1] = 0.3
     pi = pi / pi.sum()
-    draws = np.asarray(jax.vmap(tabular_core.draw, (0, None))(jax.random.uniform(jax.random.key(0), (100_000,)), pi))
+    draw = jax.jit(jax.vmap(tabular_core.draw, (0, None)))
+    draws = np.asarray(draw(jax.random.uniform(jax.random.key(0), (100_000,)), pi))
     share = np.bincount(draws, minlength=size) / 100_000
     assert (np.abs(share - pi) <= 5 * np.sqrt(pi * (1 - pi) / 100_000)).all()
     ends = [int(tabular_core.draw(jnp.float32(u), jnp.asarray(pi))) for u in (0.0, np.float32(1) - np.float32(2**-24))]
@@ -386,23 +391,23 @@ def test_learners_of_the_best_reach_q_star(rule):
 @pytest.mark.parametrize("how", [{"trace_decay": 0.8}, {"planning_steps": 5}, {"n": 1}])
 def test_the_corridors_best_policy_is_found(how):
     env = corridor()
-    best = mdp.planners.plan(env.mdp, tolerance=1e-3)
+    best = jax.jit(lambda world: mdp.planners.plan(world, tolerance=1e-3))(env.mdp)
     algorithm = tabular.control(
         env, exploration=EXPLORE, step_size=tabular.harmonic(0.3, 0.001), q_star=jnp.where(env.mask, best.q, 0.0),
         regret=True, steps_per_update=5000, **how,
     )  # fmt: skip
     state, metrics = run(algorithm, 10)
     assert float(metrics["regret"][-1]) < 1e-2
-    np.testing.assert_array_equal(
-        np.asarray(jax.vmap(lambda s: algorithm.act(state.q, jax.random.key(0), s))(jnp.arange(5))), best.policy[:5]
-    )
-    assert float(algorithm.score(jax.random.key(0), state.q)) == pytest.approx(float(best.v[0]), abs=1e-2)
+    key, states = jax.random.key(0), jnp.arange(5)
+    chosen = jax.jit(lambda q: jax.vmap(lambda s: algorithm.act(q, jax.random.clone(key), s))(states))(state.q)
+    np.testing.assert_array_equal(chosen, best.policy[:5])
+    assert float(jax.jit(algorithm.score)(key, state.q)) == pytest.approx(float(best.v[0]), abs=1e-2)
 
 
 @pytest.mark.parametrize("how", [{}, {"n": 4}, {"trace_decay": 0.8}, {"trace_decay": 0.8, "traces": "replacing"}])
 def test_prediction_reaches_the_exact_values(how):
     env = corridor()
-    exact = evaluation.evaluate(env.mdp, half_left(env))
+    exact = jax.jit(evaluation.evaluate)(env.mdp, half_left(env))
     algorithm = tabular.predict(
         env, half_left(env), step_size=tabular.harmonic(0.2, 0.005), v_star=exact, steps_per_update=10_000, **how
     )
@@ -413,7 +418,7 @@ def test_prediction_reaches_the_exact_values(how):
 
 def test_sarsa_reaches_the_values_of_its_own_exploration():
     env = corridor()
-    exact = mdp.operators.q_values(env.mdp, evaluation.evaluate(env.mdp, half_left(env)))
+    exact = mdp.operators.q_values(env.mdp, jax.jit(evaluation.evaluate)(env.mdp, half_left(env)))
     for rule in (tabular.sarsa, tabular.expected_sarsa):
         algorithm = tabular.control(env, rule, step_size=tabular.harmonic(0.2, 0.005), steps_per_update=10_000)
         q = np.asarray(run(algorithm, 20)[0].q)
@@ -438,7 +443,7 @@ def test_regret_and_error_by_hand():
     env = chapter()
     q_star = jnp.asarray(Q_STAR, jnp.float32)
     algorithm = tabular.control(env, step_size=0.0, q_star=q_star, regret=True, steps_per_update=1)
-    _, metrics = algorithm.step(jax.random.key(0), algorithm.init(jax.random.key(1)))
+    _, metrics = jax.jit(algorithm.step)(jax.random.key(0), algorithm.init(jax.random.key(1)))
     assert float(metrics["error"]) == pytest.approx(50.13365, abs=1e-4)
     # of equals the first: action 0 in states 0 and 1, so v(1) = 0, v(0) = 7 / (1 - 0.63)
     assert float(metrics["regret"]) == pytest.approx(18.918919 - 7 / (1 - 0.9 * 0.7), abs=1e-3)
