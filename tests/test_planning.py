@@ -19,18 +19,22 @@ from rljax.mdp import evaluation, horizons, operators, planners, planning
 
 METHODS = tuple(planners.METHODS)
 plan = jax.jit(planners.plan, static_argnames="method")  # compiled, as callers do
-TRANSITIONS = [
-    [[0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [0.8, 0.2, 0.0]],
-    [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]],
-    [[0.0, 0.0, 0.0], [0.8, 0.1, 0.1], [0.0, 0.0, 0.0]],
-]
+TRANSITIONS = np.array(
+    [
+        [[0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [0.8, 0.2, 0.0]],
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]],
+        [[0.0, 0.0, 0.0], [0.8, 0.1, 0.1], [0.0, 0.0, 0.0]],
+    ]
+)
 REWARDS = np.zeros((3, 3, 3))
 REWARDS[0, 0, 0], REWARDS[1, 2, 2], REWARDS[2, 1, 0] = 10, -50, 40
 MASK = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 0]], bool)
 
 
 def chapter(gamma: float) -> mdp.TabularMDP:
-    return mdp.TabularMDP(mdp.Dense(jnp.array(TRANSITIONS)), jnp.asarray(REWARDS), gamma=gamma, mask=jnp.asarray(MASK))
+    return mdp.TabularMDP(
+        mdp.Dense(jnp.asarray(TRANSITIONS)), jnp.asarray(REWARDS), gamma=gamma, mask=jnp.asarray(MASK)
+    )
 
 
 Q_STAR = {
@@ -46,21 +50,49 @@ Q_STAR = {
 }
 
 
+def chapter_among_twelve(gamma: float) -> mdp_oracle.Model:
+    """The chapter's problem, and nine states beside it where nothing happens: of the size of the random ones."""
+    successor = (np.arange(12)[:, None, None] + np.arange(4)).repeat(3, axis=1) % 12
+    probability, reward, mask = np.zeros((12, 3, 4)), np.zeros((12, 3)), np.ones((12, 3), bool)
+    successor[:3], probability[:3, :, :3], probability[3:, :, 0] = np.arange(4), TRANSITIONS, 1.0
+    reward[:3], mask[:3] = (TRANSITIONS * REWARDS).sum(axis=2), MASK
+    return mdp_oracle.Model(successor, probability, reward, mask, np.zeros(12, bool), gamma)
+
+
+@functools.cache
+def problems(kind: str) -> list[mdp_oracle.Model]:
+    """70 random ones and the chapter's two."""
+    rng = np.random.default_rng(7)
+    return [*(mdp_oracle.random(rng, kind) for _ in range(70)), *map(chapter_among_twelve, Q_STAR)]
+
+
+@functools.cache
+def stacked(kind: str, dense: bool, wide: bool) -> mdp.TabularMDP:
+    with jax.enable_x64(wide):
+        return mdp_oracle.stack([mdp_oracle.tabular(model, dense) for model in problems(kind)])
+
+
 @functools.cache
 def compiled(method: str, tolerance: float) -> Callable[[mdp.TabularMDP], planning.Solution]:
-    """For a stack of problems; one program for all stacks of the same shape."""
     return jax.jit(jax.vmap(lambda m: planners.plan(m, method, tolerance=tolerance)))
 
 
+@functools.cache
+def solved(method: str, kind: str, dense: bool, wide: bool) -> planning.Solution:
+    """All problems of a kind at once, to 1e-8 in float64 and 1e-3 in float32."""
+    with jax.enable_x64(wide):
+        return jax.device_get(compiled(method, 1e-8 if wide else 1e-3)(stacked(kind, dense, wide)))
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_chapters_mdp(method):
-    with jax.enable_x64(True):
-        both = compiled(method, 1e-9)(mdp_oracle.stack([chapter(gamma) for gamma in Q_STAR]))
-    for i, (q, policy) in enumerate(Q_STAR.values()):
-        assert bool(both.converged[i])
-        assert both.policy[i].tolist() == policy
-        np.testing.assert_allclose(both.q[i], q, atol=1e-6, rtol=0)
-        np.testing.assert_allclose(both.v[i], np.max(q, axis=1), atol=1e-6, rtol=0)
+def test_the_chapters_mdp(method, dense):
+    found = solved(method, "continuing", dense, True)
+    for i, (q, policy) in zip((70, 71), Q_STAR.values(), strict=True):
+        assert bool(found.converged[i])
+        assert found.policy[i, :3].tolist() == policy
+        np.testing.assert_allclose(found.q[i, :3], q, atol=1e-6, rtol=0)
+        np.testing.assert_allclose(found.v[i, :3], np.max(q, axis=1), atol=1e-6, rtol=0)
 
 
 def test_the_bound_knows_that_the_printed_table_is_not_converged():
@@ -73,57 +105,45 @@ def test_the_bound_knows_that_the_printed_table_is_not_converged():
             q = backup(m, q)
         np.testing.assert_allclose(q[0], [21.73304188, 20.63807938, 16.70138772], atol=1e-6)
         v = jnp.max(q, axis=1)
-        state = planning.begin(m, planners.value_iteration(), planning.effective_horizon(m), v)
+        begin = lambda m, v: planning.begin(m, planners.value_iteration(), planning.effective_horizon(m), v)
+        state = jax.jit(begin)(m, v)
         error = float(jnp.max(jnp.abs(v - jnp.array([21.8992500512, 1.1798202356, 53.8734949848]))))
         assert error > 0.16
         change = float(jnp.max(jnp.abs(state.value - v)))
         assert error - 1e-9 <= change / 0.05 < 0.17  # what the largest change proves of v, all too well
         # Every state lacks the same, so the two-sided bound finds the fixed point in this one backup.
-        middle = planning.conclude(m, planners.value_iteration(), state, 1e-6)
+        middle = jax.jit(lambda m, state: planning.conclude(m, planners.value_iteration(), state, 1e-6))(m, state)
         assert bool(middle.converged)
         np.testing.assert_allclose(middle.v, [21.8992500512, 1.1798202356, 53.8734949848], atol=1e-9)
 
 
 @functools.cache
-def problems(kind: str) -> tuple[list[mdp_oracle.Model], np.ndarray]:
-    rng = np.random.default_rng(7)
-    models = [mdp_oracle.random(rng, kind) for _ in range(70)]
-    return models, np.stack([mdp_oracle.optimal(model) for model in models])
-
-
-@functools.cache
-def stacked(kind: str, dense: bool, wide: bool) -> mdp.TabularMDP:
-    with jax.enable_x64(wide):
-        return mdp_oracle.stack([mdp_oracle.tabular(model, dense) for model in problems(kind)[0]])
+def optimal(kind: str) -> np.ndarray:
+    return np.stack([mdp_oracle.optimal(model) for model in problems(kind)])
 
 
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
 @pytest.mark.parametrize("method", METHODS)
 def test_within_the_certified_bound_of_linear_solves(method, dense):
-    """70 problems of each kind, all at once; in float32 too, where the bound may stay above the tolerance."""
-    for (wide, tolerance), kind in itertools.product(((True, 1e-8), (False, 1e-3)), ("continuing", "episodic")):
-        want = problems(kind)[1]
-        with jax.enable_x64(wide):
-            found = compiled(method, tolerance)(stacked(kind, dense, wide))
-        error = np.abs(np.asarray(found.v, np.float64) - want).max(axis=1)
+    """In float32 too, where the bound may stay above the tolerance."""
+    for wide, kind in itertools.product((True, False), ("continuing", "episodic")):
+        want, found = optimal(kind), solved(method, kind, dense, wide)
+        error = np.abs(found.v.astype(np.float64) - want).max(axis=1)
         # float32 has rounded the problem itself, by some 1e-7 of it: its optimum is another one, as far off as that.
         other = 0.0 if wide else 1e-5 * (1 + np.abs(want).max(axis=1))
-        assert (error <= np.asarray(found.bound) + other).all()
+        assert (error <= found.bound + other).all()
         assert np.isfinite(found.bound).all()
-        assert (np.asarray(found.converged) == (np.asarray(found.bound) <= tolerance)).all()
+        assert (found.converged == (found.bound <= (1e-8 if wide else 1e-3))).all()
         if wide:
-            assert np.asarray(found.converged).all()
-            greedy_q = np.take_along_axis(np.asarray(found.q), np.asarray(found.policy)[:, :, None], axis=2)
-            assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * np.asarray(found.bound) + 1e-12).all()
+            assert found.converged.all()
+            greedy_q = np.take_along_axis(found.q, found.policy[:, :, None], axis=2)
+            assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * found.bound + 1e-12).all()
 
 
 def test_linear_programming_agrees():
     """min sum v  subject to  v(s) >= r(s, a) + gamma P v  for every available action."""
-    rng = np.random.default_rng(3)
-    models = [mdp_oracle.random(rng, "continuing")._replace(gamma=0.9) for _ in range(5)]
-    with jax.enable_x64(True):
-        found = compiled("auto", 1e-9)(mdp_oracle.stack([mdp_oracle.tabular(model, dense=True) for model in models]))
-    for model, v in zip(models, found.v, strict=True):
+    found = solved("value_iteration", "continuing", True, True)
+    for model, v in list(zip(problems("continuing"), found.v, strict=True))[:10]:
         table, (states, actions) = mdp_oracle.full(model), model.reward.shape
         rows, limits = [], []
         for s, a in np.ndindex(states, actions):
@@ -203,7 +223,7 @@ def test_gradients_of_the_optimal_values_are_those_of_finite_differences():
             np.testing.assert_allclose(gradient.reward[where], (by_reward(h) - by_reward(-h)) / (2 * h), atol=1e-5)
 
         def by_transition(x):  # from state 0 under action 0: more of state 1, less of state 0
-            table = np.array(TRANSITIONS)
+            table = TRANSITIONS.copy()
             table[0, 0] += [-x, x, 0.0]
             return f(dataclasses.replace(m, transitions=mdp.Dense(jnp.asarray(table))))
 
