@@ -30,9 +30,14 @@ def flip_from(key, cursor, steps, mode):
     return rollout.unroll(key, LIMITED, coin, cursor, steps, autoreset=mode)
 
 
+@functools.partial(jax.jit, static_argnums=1)
+def start(key, num_envs):
+    return rollout.start(key, LIMITED, num_envs)
+
+
 def flip(seed, mode, steps=T, num_envs=N):
     """(where it began, where it ended, what was played)"""
-    cursor = rollout.start(jax.random.key(seed), LIMITED, num_envs)
+    cursor = start(jax.random.key(seed), num_envs)
     return cursor, *flip_from(jax.random.key(seed + 1000), cursor, steps, mode)
 
 
@@ -135,7 +140,7 @@ def test_one_trace_for_all_keys_and_cursors():
     def play(key, cursor):
         return rollout.unroll(key, LIMITED, coin, cursor, 3, autoreset="next_step")
 
-    cursor = rollout.start(jax.random.key(0), LIMITED, 2)
+    cursor = start(jax.random.key(0), 2)
     for seed in range(3):
         cursor, played = play(jax.random.key(seed), cursor)
     assert not any(leaf.weak_type for leaf in jax.tree.leaves((cursor, played)))
