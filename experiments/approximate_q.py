@@ -76,10 +76,20 @@ def main(
     learning_rate = STEP_SIZES[features] if learning_rate is None else learning_rate
     used = {name: value for name, value in locals().items() if name in options}
     sizes = [tilings, tiles] if features == "tiles" else [order]
+    made = basis(features, sizes)
+    at_once = seeds * max(num_envs, 20)  # 20 episodes are evaluated side by side
+    needed = (
+        0 if features == "tiles" else 16 * at_once * made.size
+    )  # bytes: some vectors of float32 for each environment
+    if needed > 4 * 2**30:
+        raise ValueError(
+            f"{made.size} features of {at_once} environments at once take about {needed / 2**30:.1f} GiB; expected at most 4. "
+            "Take a smaller order or fewer seeds."
+        )
     env = envs.TimeLimit(envs.CartPole(), max_steps)
     algorithm = agents.linear_q(
         env,
-        basis(features, sizes),
+        made,
         num_envs=num_envs,
         unroll_steps=UNROLL_STEPS,
         gamma=gamma,

@@ -141,7 +141,7 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
     Args:
       key, env, policy: as in `unroll`.
       num_episodes: N.
-      max_steps: of an episode, if the environment itself sets no limit.
+      max_steps: most steps of an episode; the environment may end it before.
 
     Example:
       >>> from rljax.envs import CartPole

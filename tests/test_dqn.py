@@ -105,6 +105,14 @@ def test_c51_learns_how_likely_each_return_is() -> None:
     np.testing.assert_allclose(p, [[0.25, 0, 0, 0, 0.75]] * 2, atol=0.04)
 
 
+def test_the_bounds_of_c51_may_be_traced_and_are_in_order() -> None:
+    arguments = jnp.zeros((2, 5)), 0, 1.0, 0.5, jnp.zeros((2, 5)), jnp.array([1.0, 0.0])
+    loss = lambda low, high: categorical(low, high, 5).loss(*arguments)[0]
+    np.testing.assert_allclose(jax.jit(loss)(0.0, 4.0), loss(0.0, 4.0), rtol=1e-6)
+    with pytest.raises(ValueError, match="high - low is -1"):
+        categorical(1.0, 0.0)
+
+
 def test_quantiles_are_those_of_the_return() -> None:
     """Of 0 and 4 with chances 1 : 3, those at 1/12, 3/12, ..., 11/12; that at 3/12 is not unique."""
     quantiles = distribution(lottery(), quantile(6, delta=0.1))

@@ -96,6 +96,7 @@ def test_a_run_that_diverges_says_so_and_keeps_finite_weights():
         ("--steps 1999", "steps is 1999; expected at least one evaluation, 2000 (250 of each of 8 environments)"),
         ("--order 0", "order is 0"),
         ("--order 300", "the number of features"),
+        ("--order 40", "GiB; expected at most 4"),
         ("--features tiles --tilings 0", "tilings is 0"),
         ("--features tiles --tiles 0", "tiles is 0"),
         ("--num-envs 0", "num_envs is 0"),

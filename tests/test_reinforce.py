@@ -180,6 +180,7 @@ def test_a_network_with_other_outputs_than_the_environment_has_actions_is_refuse
     ("wrong", "message"),
     [
         ({"env": None}, "env is None; expected an environment"),
+        ({"optimiser": lambda rate: None}, r"optimiser\(learning_rate\) is None"),
         ({"env": envs.CartPole}, r"env is <class .*CartPole'>; expected an environment, such as envs\.CartPole\(\)"),
         ({"network": None}, r"network is None; expected a tuple of functions, \(init, apply\)"),
         ({"baseline": networks.chapter_policy}, r"baseline is .*; expected a tuple of functions, \(init, apply\)"),

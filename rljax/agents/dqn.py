@@ -49,8 +49,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import backups, checks, losses, noise, policies, replay, returns, rollout
-from rljax.agents import dqn_checks
-from rljax.agents.tabular_core import Schedule, at
+from rljax.agents import common, dqn_checks
+from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
@@ -101,15 +101,17 @@ def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
     return Head(lambda q: q, loss, ())
 
 
-def categorical(low: float, high: float, atoms: int = 51) -> Head:
-    """C51: the probabilities of `atoms` equally spaced returns z from `low` to `high`; the network gives their logits.
+def categorical(low: float | Array, high: float | Array, atoms: int = 51) -> Head:
+    """C51: the probabilities of `atoms` equally spaced returns z from `low` to `high`, which may be traced;
+    the network gives their logits.
 
     loss = cross-entropy(p, softmax(logits(a))),    p: that of r + discount z, moved back onto z; z as sum_a pi(a) p'(a)
     """
     checks.integer("atoms", atoms, 2)
-    checks.real("low", low, below=True)
-    checks.real("high", high, low, above=True, below=True)
-    support = np.linspace(low, high, atoms)
+    for name, value in (("low", low), ("high", high)):
+        checks.real(name, value, above=True, below=True)
+    checks.real("high - low", high - low, 0, above=True)
+    support = low + (high - low) * np.linspace(0.0, 1.0, atoms)
 
     def loss(
         logits_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, logits_t: Array, pi_t: Array
@@ -186,7 +188,7 @@ def dqn(
       munchausen: or None; needs n = 1 and goes without `double`.
       available: the mask [A] of an observation, for tasks whose actions are not always all available.
       score_episodes: fresh episodes of the greedy policy that make one score.
-      max_steps: of such an episode, if the environment itself sets no limit.
+      max_steps: most steps of such an episode; the environment may end it before.
 
     Returns:
       `Algorithm`; its metrics are `mean_return` (of the last episode that ended in each environment, 0 before the first),
@@ -213,8 +215,8 @@ def dqn(
         checks.integer(name, value, 1)
     checks.integer("warmup", warmup, 0)
     checks.real("gamma", gamma, 0, 1)
-    dqn_checks.epsilon(epsilon)
-    transform = dqn_checks.transform(optimiser, learning_rate)
+    common.epsilon(epsilon)
+    transform = common.transform(optimiser, learning_rate)
     checks.integer("target_every", target_every, 1, batch=True)
     checks.rank(0, target_every=target_every)
     checks.real("target_rate", target_rate, 0, 1, above=True)
@@ -230,7 +232,7 @@ def dqn(
         if not isinstance(munchausen, Munchausen):
             raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
         dqn_checks.munchausen(*munchausen, double, n)
-    actions = dqn_checks.fit(env, network, head.shape, available)
+    actions = common.fit(env, network, head.shape, available)
     log = EpisodeStatistics(env)
 
     def q(params: Any, observation: Any) -> Array:

@@ -32,8 +32,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import backups, checks, noise, policies, rollout
-from rljax.agents import dqn_checks
-from rljax.agents.tabular_core import Schedule, at
+from rljax.agents import common
+from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
 from rljax.features import Features
@@ -74,7 +74,7 @@ def linear_q(
       epsilon: of epsilon-greedy, likewise a number or a schedule.
       available: the mask [A] of an observation, for tasks whose actions are not always all available.
       score_episodes: fresh episodes of the greedy policy that make one score.
-      max_steps: of such an episode, if the environment itself sets no limit.
+      max_steps: most steps of such an episode; the environment may end it before.
 
     Returns:
       `Algorithm`; its parameters are the weights [A, K], zero at first; its metrics are `mean_return` (of the last episode
@@ -103,7 +103,7 @@ def linear_q(
     checks.real("gamma", gamma, 0, 1)
     if not callable(learning_rate):
         checks.real("learning_rate", learning_rate, 0, above=True, below=True)
-    dqn_checks.epsilon(epsilon)
+    common.epsilon(epsilon)
     num_actions = _check_fit(env, features, available)
     log = EpisodeStatistics(env)
 
@@ -265,7 +265,7 @@ def _check_fit(env: Environment, features: Features, available: Callable[[Any], 
     """The number of actions, once the features are known to be of the observations of `env`. Traced: nothing is computed."""
     if not isinstance(features, Features):
         raise TypeError(f"features is {features!r}; expected Features, such as features.fourier(3, low, high).")
-    actions = dqn_checks.discrete(env)
+    actions = common.discrete(env)
     checks.integer("features.size", features.size, 1)
     checks.real("features.rate", features.rate, 0, below=True, batch=True)
     if np.shape(features.rate) not in ((), (features.size,)):
@@ -279,5 +279,5 @@ def _check_fit(env: Environment, features: Features, available: Callable[[Any], 
             f"the features of an observation have shape {getattr(x, 'shape', x)}; expected ({features.size},), their size. "
             "Correct the size, or the function."
         )
-    dqn_checks.mask(available, observation, actions)
+    common.mask(available, observation, actions)
     return actions

@@ -30,8 +30,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import checks, losses, noise, policies, returns, rollout
-from rljax.agents import dqn_checks
-from rljax.agents.tabular_core import Schedule, at
+from rljax.agents import common
+from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
@@ -90,7 +90,7 @@ def pqn(
       epsilon: of epsilon-greedy, a number (may be traced) or a schedule of environment steps.
       available: the mask [A] of an observation, for tasks whose actions are not always all available.
       score_episodes: fresh episodes of the greedy policy that make one score.
-      max_steps: of such an episode, if the environment itself sets no limit.
+      max_steps: most steps of such an episode; the environment may end it before.
 
     Returns:
       `Algorithm`; its metrics are `mean_return` (of the last episode that ended in each environment, 0 before the first),
@@ -118,8 +118,8 @@ def pqn(
         checks.integer(name, value, 1)
     for name, value in {"lambda_": lambda_, "gamma": gamma}.items():
         checks.real(name, value, 0, 1)
-    dqn_checks.epsilon(epsilon)
-    transform = dqn_checks.transform(optimiser, learning_rate)
+    common.epsilon(epsilon)
+    transform = common.transform(optimiser, learning_rate)
     block = unroll_steps * num_envs
     if block % minibatches:
         raise ValueError(
@@ -127,7 +127,7 @@ def pqn(
             f"{max(m for m in range(1, minibatches) if block % m == 0)}, or other num_envs and unroll_steps."
         )
     network = Network(*network)
-    dqn_checks.fit(env, network, (), available)
+    common.fit(env, network, (), available)
     log = EpisodeStatistics(env)
 
     def mask(observation: Any) -> Array | None:

@@ -29,6 +29,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from rljax import checks, losses, policies, returns, rollout
+from rljax.agents import common
 from rljax.envs.base import Environment
 from rljax.networks import Network
 from rljax.policies import Distribution
@@ -101,13 +102,12 @@ def reinforce(
     checks.integer("max_steps", max_steps, 1)
     checks.integer("score_episodes", score_episodes, 1)
     checks.real("gamma", gamma, 0, 1)
-    checks.real("learning_rate", learning_rate, 0, above=True, below=True)
     if entropy_bonus is not None:
         checks.real("entropy_bonus", entropy_bonus, 0, below=True)
     checks.environment("env", env)
     checks.functions("network", network, *Network._fields)
     checks.functions("distribution", distribution, *Distribution._fields)
-    checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
+    transform = common.transform(optimiser, learning_rate)
     if shaping is not None:
         checks.function("shaping", shaping, "shaping.angle_penalty")
     if baseline is not None:
@@ -115,7 +115,6 @@ def reinforce(
         baseline = Network(*baseline)
     network, distribution = Network(*network), Distribution(*distribution)
     _check_fit(env, network, distribution)
-    transform = optimiser(learning_rate)
 
     def init(key: Array) -> ReinforceState:
         checks.key(key)

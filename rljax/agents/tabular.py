@@ -45,8 +45,9 @@ from jax.typing import ArrayLike
 
 from rljax import backups, checks, noise, policies
 from rljax.agents import tabular_core as core
+from rljax.agents.common import Schedule, at
 from rljax.agents.tabular_core import Arrival as Arrival
-from rljax.agents.tabular_core import Rule, Schedule
+from rljax.agents.tabular_core import Rule
 from rljax.agents.tabular_core import TabularState as TabularState
 from rljax.agents.tabular_core import recorded as recorded
 from rljax.envs.base import Environment
@@ -105,7 +106,7 @@ def epsilon_greedy(epsilon: ArrayLike | Schedule) -> Exploration:
     _number("epsilon", epsilon, 0, 1)
 
     def explore(q: Array, n: Array, mask: Array, steps: Array) -> Array:
-        share = core.at(epsilon, steps, q.dtype)
+        share = at(epsilon, steps, q.dtype)
         return share * _normalised(mask.astype(q.dtype)) + (1.0 - share) * _one_hot(policies.greedy(q, mask), q)
 
     return explore
@@ -115,7 +116,7 @@ def softmax(temperature: ArrayLike | Schedule) -> Exploration:
     """In proportion to exp(q / temperature); the temperature by a number or a schedule of steps."""
     if not callable(temperature):
         checks.real("temperature", temperature, 0, above=True)
-    return lambda q, n, mask, steps: policies.softmax(q, core.at(temperature, steps, q.dtype), mask)
+    return lambda q, n, mask, steps: policies.softmax(q, at(temperature, steps, q.dtype), mask)
 
 
 def by_counts(kappa: ArrayLike | Schedule) -> Exploration:
@@ -123,7 +124,7 @@ def by_counts(kappa: ArrayLike | Schedule) -> Exploration:
     _number("kappa", kappa, 0, jnp.inf)
 
     def explore(q: Array, n: Array, mask: Array, steps: Array) -> Array:
-        return _one_hot(policies.greedy(backups.with_count_bonus(q, n, core.at(kappa, steps, q.dtype)), mask), q)
+        return _one_hot(policies.greedy(backups.with_count_bonus(q, n, at(kappa, steps, q.dtype)), mask), q)
 
     return explore
 

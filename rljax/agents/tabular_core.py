@@ -13,10 +13,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import noise, returns
+from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
 from rljax.envs.tabular import TabularEnv
-
-Schedule = Callable[[Array], ArrayLike]  # of the number of steps made, [] int32; optax's schedules are such
 
 
 class Arrival(NamedTuple):
@@ -300,14 +299,6 @@ def _step_size(options: Options, state: TabularState, cell: tuple[Array, Array] 
         n = state.visits if cell is None else state.visits[cell]
         return 1.0 / jnp.maximum(n, 1).astype(dtype)
     return at(options.step_size, state.steps - 1, dtype)
-
-
-def at(value: ArrayLike | Schedule, steps: Array, dtype: Any) -> Array:
-    """A number, or a schedule's number by now."""
-    if not callable(value):
-        return jnp.asarray(value, dtype)
-    with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers and floats
-        return jnp.asarray(value(steps), dtype)
 
 
 def _take(table: Array, cell: tuple[Array, ...]) -> Array:

@@ -1,0 +1,89 @@
+"""What learners have in common: numbers that may be schedules, and what all of them refuse on the host, before anything is
+compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from rljax import checks
+from rljax.envs.base import Environment
+from rljax.networks import Network
+
+Schedule = Callable[[Array], ArrayLike]  # of the number of steps made, [] int32; optax's schedules are such
+
+
+def at(value: ArrayLike | Schedule, steps: Array, dtype: Any) -> Array:
+    """A number, or a schedule's number by now."""
+    if not callable(value):
+        return jnp.asarray(value, dtype)
+    with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers and floats
+        return jnp.asarray(value(steps), dtype)
+
+
+def epsilon(epsilon: Any) -> None:
+    """A share of random actions, or a schedule of it. Traced: nothing is computed."""
+    if not callable(epsilon):
+        checks.real("epsilon", epsilon, 0, 1)
+        return
+    with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers and floats
+        share = jax.eval_shape(epsilon, jax.ShapeDtypeStruct((), jnp.int32))
+    if getattr(share, "shape", None) != ():
+        raise ValueError(
+            f"epsilon(steps) is {share}; expected a number, []. Take one of optax's schedules, such as "
+            "optax.linear_schedule(1.0, 0.05, 10_000)."
+        )
+
+
+def transform(optimiser: Any, learning_rate: Any) -> optax.GradientTransformation:
+    """What `optimiser` makes of the learning rate."""
+    checks.real("learning_rate", learning_rate, 0, above=True, below=True)
+    checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
+    made = optimiser(learning_rate)
+    checks.functions("optimiser(learning_rate)", made, *optax.GradientTransformation._fields)
+    return made
+
+
+def discrete(env: Environment) -> int:
+    """The number of actions of `env`."""
+    space = getattr(env, "action_space", None)
+    actions = getattr(space, "n", None)
+    if actions is None:
+        raise ValueError(
+            f"the actions of the task are {space}; expected a Discrete space: Q-learning compares all actions."
+        )
+    return int(actions)
+
+
+def mask(available: Callable[[Any], Any] | None, observation: Any, actions: int) -> None:
+    """A function from an observation to which actions are available, or None. Traced: nothing is computed."""
+    if available is None:
+        return
+    checks.function("available", available, "TabularEnv(...).available")
+    given = jax.eval_shape(available, observation)
+    if getattr(given, "shape", None) != (actions,) or given.dtype != bool:
+        raise ValueError(
+            f"available(observation) is {given}; expected bool[{actions}], True where an action may be taken."
+        )
+
+
+def fit(env: Environment, network: Network, atoms: tuple[int, ...], available: Callable[[Any], Any] | None) -> int:
+    """The number of actions of `env`, if the network's output is [actions, *atoms]. Traced: nothing is computed."""
+    actions = discrete(env)
+    key = jax.random.key(0)
+    params, observation = jax.eval_shape(network.init, key), jax.eval_shape(lambda key: env.reset(key)[1], key)
+    output = jax.eval_shape(network.apply, params, observation)
+    expected = (actions, *atoms)
+    if getattr(output, "shape", None) != expected:
+        raise ValueError(
+            f"the network's output has shape {getattr(output, 'shape', output)}; expected {expected}: one entry for each "
+            "action, and as many numbers in each as the head has atoms. Take networks.q_network with such sizes."
+        )
+    mask(available, observation, actions)
+    return actions
