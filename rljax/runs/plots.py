@@ -100,7 +100,8 @@ def learning_curves(
                 foot = axis.get_xaxis_transform()
                 axis.plot(curve.stops, np.full(len(curve.stops), 0.03), "|", color=colour, markersize=9, transform=foot)
                 told = f"{len(curve.stops)} of {curve.filled.shape[1]} seeds stop early"
-                axis.text(0.98, 0.08, told, ha="right", color=colour, fontsize=8, transform=axis.transAxes)
+                plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # a low curve may pass here
+                axis.text(0.98, 0.08, told, ha="right", color=colour, fontsize=8, transform=axis.transAxes, bbox=plain)
             if best_possible is not None:
                 axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
         if best_possible is not None:
