@@ -159,7 +159,7 @@ class GuardedEnv(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env, env_id: str, limit: int, bounds: bool) -> None:
         super().__init__(env)
         self._inner, self._clock = _beneath(env)
-        self._step = self._inner.step
+        self._step: Any = self._inner.step
         self._limit = limit
         self._watch = _Watch(env_id, env.observation_space, bounds)
 
@@ -353,7 +353,8 @@ class GuardedVectorEnv(VectorWrapper):
     def _look(self) -> None:
         """Brings `_begun` up to date."""
         if self._flags:
-            ended = np.frombuffer(b"".join(self._flags), bool).reshape(-1, 2, *self._shape).any(axis=1)  # [K, N]
+            flags = np.frombuffer(b"".join(self._flags), bool).reshape(-1, 2, *self._shape)
+            ended: np.ndarray = np.logical_or(flags[:, 0], flags[:, 1])  # [K, N]
             last = self._known + len(ended) - np.argmax(ended[::-1], axis=0)
             last += self.autoreset_mode is AutoresetMode.NEXT_STEP  # one more step, the reset
             self._begun = np.where(ended.any(axis=0), last, self._begun)

@@ -126,8 +126,8 @@ def _parts(space: spaces.Dict | spaces.Tuple, bounds: bool, name: str) -> Check:
     kind = dict if isinstance(space, spaces.Dict) else tuple
     named = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
     parts = tuple((key, observation(part, bounds, f"{name}[{key!r}]")) for key, part in named)
-    keys = {key for key, _ in parts}
-    nothing = dict.fromkeys(keys)
+    nothing = dict.fromkeys(key for key, _ in parts)
+    keys = nothing.keys()
 
     def has_keys(value: Any) -> bool:
         return value.keys() == keys if kind is dict else len(value) == len(keys)
@@ -139,14 +139,15 @@ def _parts(space: spaces.Dict | spaces.Tuple, bounds: bool, name: str) -> Check:
         return all(check.ok(value[key], last[key]) for key, check in parts)
 
     def fault(value: Any, last: Any) -> Fault | None:
+        inside: Any = value  # whatever it is
         if not isinstance(value, kind) or not has_keys(value):
-            words = f"a dict with {', '.join(map(repr, keys))}" if kind is dict else f"a tuple of {len(keys)}"
+            words = f"a dict with {', '.join(map(repr, nothing))}" if kind is dict else f"a tuple of {len(keys)}"
             given = f"a dict with {', '.join(map(repr, value))}" if isinstance(value, dict) else short(value)
             return Fault(name, given, words, "Return what its space describes.")
         if value is last and kind is dict:
             return _shared(name)
         last = nothing if last is None else last
-        return next((found for key, check in parts if (found := check.fault(value[key], last[key]))), None)
+        return next((found for key, check in parts if (found := check.fault(inside[key], last[key]))), None)
 
     return Check(ok, fault)
 
@@ -170,7 +171,7 @@ def _array(space: Any, bounds: bool, name: str) -> Check:
             return Fault(f"{name}.shape", str(value.shape), f"{shape}, that of its space", remedy)
         if _share(value, last):
             return _shared(name)
-        return _content(name, value, low, high)
+        return _content(name, np.asarray(value), low, high)
 
     if len(shape) == 1 and 0 < shape[0] <= UNROLLED:
         variables = [f"x{i}" for i in range(shape[0])]
