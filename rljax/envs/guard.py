@@ -24,7 +24,7 @@ from rljax.envs.guard_checks import FLAGS, LARGEST, NUMBERS, Fault
 
 _NEVER = 2**62
 _SELDOM = 256  # steps between two looks at how old the episodes of a vector are, at most
-_BOOL = np.dtype(bool)
+_ARRAY, _BOOL = np.ndarray, np.dtype(bool)
 _CLOSED = Fault("the environment", "closed", "an open one", "Make another.")
 _WAITS = Fault("the environment", "at no state to step from", "a reset before", "Call reset first, and after each end.")
 
@@ -256,6 +256,8 @@ class GuardedVectorEnv(VectorWrapper):
                 "it resets cannot be seen from outside. Set env.metadata['autoreset_mode']."
             )
         self.autoreset_mode = mode
+        self._finals = mode is AutoresetMode.SAME_STEP  # are in the info
+        self._step: Any = env.step
         self._shape = (env.num_envs,)
         self._reward_dtype: np.dtype | None = None  # of the first step
         self._final = guard_checks.observation(env.single_observation_space, bounds, "final_obs")
@@ -289,29 +291,34 @@ class GuardedVectorEnv(VectorWrapper):
             watch.allow()
         else:
             watch.steps += 1
+        step = self._step
         try:
-            answer = self.env.step(actions)
+            answer = step(actions)
         except Exception as error:
             raise watch.raised("step", error) from error
-        observation, reward, terminated, truncated, info = watch.unpacked("step", answer, 5)
+        try:
+            observation, reward, terminated, truncated, info = answer
+        except (TypeError, ValueError):
+            watch.unpacked("step", answer, 5)
+            raise
         ok = watch.ok
         if not (
             ok(observation, watch.last)
-            and reward.__class__ is np.ndarray
+            and reward.__class__ is _ARRAY
             and reward.dtype is self._reward_dtype
             and reward.shape == shape
             and reward.dot(reward) < LARGEST
-            and terminated.__class__ is np.ndarray
+            and terminated.__class__ is _ARRAY
             and terminated.dtype is _BOOL
             and terminated.shape == shape
-            and truncated.__class__ is np.ndarray
+            and truncated.__class__ is _ARRAY
             and truncated.dtype is _BOOL
             and truncated.shape == shape
             and info.__class__ is dict
         ):
             self._judge(observation, reward, terminated, truncated, info)
         watch.last = observation
-        if self.autoreset_mode is AutoresetMode.SAME_STEP and b"\1" in terminated.tobytes() + truncated.tobytes():
+        if self._finals and b"\1" in terminated.tobytes() + truncated.tobytes():
             self._judge_final(terminated | truncated, info)
         if self._limit < _NEVER:
             self._flags += (terminated.tobytes(), truncated.tobytes())

@@ -200,7 +200,7 @@ def _array(space: Any, bounds: bool, name: str) -> Check:
 
 def _block(dtype: np.dtype, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> Callable[[np.ndarray], bool]:
     """All elements are within `low` and `high`, and none is NaN: true only where that is certain."""
-    size = math.prod(shape)
+    size, less_equal = math.prod(shape), np.less_equal
     least, most = _range(dtype)
     if (low <= least).all() and (high >= most).all():  # nothing but what is not finite can be wrong
         if dtype.kind in "biu":
@@ -213,20 +213,23 @@ def _block(dtype: np.dtype, shape: tuple[int, ...], low: np.ndarray, high: np.nd
 
             return finite
 
-    def compare(order: Any) -> Callable[[np.ndarray], bool]:
-        masks, true = np.empty(2 * size, bool), b"\1" * (2 * size)
-        above, below = (half.reshape(shape, order=order) for half in (masks[:size], masks[size:]))
-        lowest, highest = (np.full(shape, end, dtype, order=order) for end in (low, high))
+    true = b"\1" * (2 * size)
 
-        def within(value: np.ndarray) -> bool:
-            np.less_equal(lowest, value, above)
-            np.less_equal(value, highest, below)
-            return masks.tobytes() == true
+    def buffers(order: Any) -> tuple[np.ndarray, ...]:
+        """The ends, what each comparison says, and the memory where it says so."""
+        memory = np.empty(2 * size, bool)
+        ends = (np.full(shape, end, dtype, order=order) for end in (low, high))
+        return *ends, *(half.reshape(shape, order=order) for half in (memory[:size], memory[size:])), memory
 
-        return within
+    rows, columns = buffers("C"), buffers("F")  # operands that lie alike in memory are compared in one sweep
 
-    rows, columns = compare("C"), compare("F")  # of memory: operands laid out alike are compared in one sweep
-    return lambda value: rows(value) if value.flags.c_contiguous else columns(value)
+    def within(value: np.ndarray) -> bool:
+        least, most, above, below, memory = rows if value.flags.c_contiguous else columns
+        less_equal(least, value, above)
+        less_equal(value, most, below)
+        return memory.tobytes() == true
+
+    return within
 
 
 def _limits(space: Any, bounds: bool) -> tuple[np.ndarray, np.ndarray]:
