@@ -134,8 +134,8 @@ class BadCartPole(CartPoleEnv):
         self.fault, self.at, self.where, self.steps, self.resets = fault, at, where, 0, 0
         self.last = np.zeros(4, np.float32)
 
-    def reset(self, **options):
-        answer = super().reset(**options)
+    def reset(self, *, seed=None, options=None):
+        answer = super().reset(seed=seed, options=options)
         self.resets += 1
         if self.where == "reset" and self.resets >= self.at:
             return RESETS[self.fault].change(self, answer)

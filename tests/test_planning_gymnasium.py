@@ -7,7 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from rljax import mdp
+from rljax import mdp, rollout
+from rljax.envs import TabularEnv
 from rljax.mdp import planners
 
 WORLDS = {
@@ -80,3 +81,27 @@ def test_plans_are_as_good_as_they_say(name):
         returns.append(total)
     error = np.std(returns) / np.sqrt(len(returns))
     assert abs(np.mean(returns) - value) <= 5 * error + 1e-2 * (error == 0) + 1e-4 * abs(want).max()
+
+
+@jax.jit
+def wander(key, env, num_actions):
+    """How 2000 episodes of at most 100 steps go under random actions."""
+    policy = lambda key, state: jax.random.randint(key, (), 0, num_actions)
+    return rollout.episodes(key, env, policy, 2000, 100)
+
+
+@pytest.mark.parametrize("name", ["FrozenLake", "CliffWalking", "Taxi"])
+def test_a_fixed_policy_earns_there_what_it_earns_here(name):
+    newest = max(known for known in gymnasium.registry if known.startswith(f"{name}-v"))
+    env, rng, theirs = gymnasium.make(newest, **WORLDS[name]).unwrapped, np.random.default_rng(0), []
+    for episode in range(500):
+        env.reset(seed=episode)
+        total, length, terminated = 0.0, 0, False
+        while length < 100 and not terminated:
+            _, reward, terminated, _, _ = env.step(int(rng.integers(env.action_space.n)))
+            total, length = total + reward, length + 1
+        theirs.append((total, length))
+    ours = wander(jax.random.key(0), TabularEnv(padded(mdp.from_gymnasium(env, gamma=0.9))), int(env.action_space.n))
+    for mine, own in zip(ours, np.array(theirs, float).T, strict=True):
+        error = np.hypot(np.std(mine) / np.sqrt(len(mine)), np.std(own) / np.sqrt(len(own)))
+        assert abs(np.mean(mine) - np.mean(own)) <= 5 * error, name
