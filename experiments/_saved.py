@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from experiments import _deep_q, approximate_q
+from experiments import _deep_q, approximate_q, policy_search
 from rljax import networks, policies
 from rljax.agents.linear_q import values
 
@@ -18,6 +18,10 @@ Policy = tuple[networks.Network, Callable[[Array], Array]]  # the network, and t
 
 def _reinforce(about: Mapping[str, Any]) -> Policy:
     return networks.mlp(about["sizes"]), policies.bernoulli.mode
+
+
+def _policy_search(about: Mapping[str, Any]) -> Policy:
+    return policy_search.network(about["policy"]), policies.bernoulli.mode
 
 
 def _dqn(about: Mapping[str, Any]) -> Policy:
@@ -42,6 +46,7 @@ def _approximate_q(about: Mapping[str, Any]) -> Policy:
 
 MADE_BY = {
     "reinforce": _reinforce,
+    "policy_search": _policy_search,
     "dqn": _dqn,
     "dqn_chapter": _dqn_chapter,
     "pqn": _pqn,

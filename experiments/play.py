@@ -19,7 +19,7 @@ def main(
     """Play the policy that an experiment left in its folder.
 
     Args:
-      run_folder: what `reinforce`, `approximate_q`, `dqn_chapter`, `dqn` or `pqn` made.
+      run_folder: what `reinforce`, `policy_search`, `approximate_q`, `dqn_chapter`, `dqn` or `pqn` made.
       seed: of the fresh episodes.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 10 episodes.

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rljax import checks as checks
     from rljax import envs as envs
     from rljax import features as features
+    from rljax import host as host
     from rljax import losses as losses
     from rljax import mdp as mdp
     from rljax import networks as networks
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rljax import train as train
 
 _NAMESPACES = frozenset(
-    "agents backups checks envs features losses mdp networks noise policies replay returns rollout runs shaping structs "
+    "agents backups checks envs features host losses mdp networks noise policies replay returns rollout runs shaping structs "
     "train".split()
 )
 

@@ -275,6 +275,29 @@ def chapter_policy() -> Network:
     return mlp((4, 5, 1))
 
 
+def linear_policy(inputs: int) -> Network:
+    """w . o, a logit []: one number for each of the observation's; w ~ N(0, I) at first.
+
+    Four numbers balance CartPole's pole.
+
+    Example:
+      >>> network = linear_policy(4)
+      >>> float(network.apply(jnp.arange(4.0), jnp.ones(4)))
+      6.0
+    """
+    checks.integer("inputs", inputs, 1)
+
+    def init(key: Array) -> Array:
+        checks.key(key)
+        return jax.random.normal(key, (inputs,))
+
+    def apply(params: Array, observation: Array) -> Array:
+        _check_observation(observation, inputs)
+        return observation.astype(params.dtype) @ params
+
+    return Network(init, apply)
+
+
 def chapter_q_network() -> Network:
     """The chapter's action values for CartPole: 4 inputs, twice 32 elu units, 2 values; 1282 parameters.
 

@@ -100,3 +100,24 @@ class Algorithm(NamedTuple):
     parameters: Callable[[Any], Any]  # state -> what is worth keeping of it
     act: Callable[[Any, Array, Any], Array]  # (parameters, key, observation) -> action, as it is used once learned
     score: Callable[[Array, Any], Array]  # (key, parameters) -> [] how good they are; more is better
+    learner: Learner | None = None  # the part that does not play, if it can be told apart
+
+
+class Learner(NamedTuple):
+    """What an algorithm does with experience, wherever that is from: the loop on the device and the one over Gymnasium's
+    environments (`rljax.host`) use the same functions.
+
+    Experience comes in blocks, time-major [T, N, ...]: T consecutive steps of each of N environments, or, with `whole`, N
+    whole episodes of at most T steps, the steps behind their ends not `valid`. States are () in it.
+    """
+
+    begin: Callable[[Array, Transition], Any]  # (key, what one transition looks like) -> state
+    explore: Callable[[Any, Array, Any], Array]  # (state, key, observation) -> action
+    learn: Callable[[Array, Any, Transition], tuple[Any, dict[str, Array]]]  # (key, state, block) -> (state, metrics)
+    parameters: Callable[[Any], Any]  # state -> what is worth keeping of it
+    num_envs: int  # N
+    num_steps: int  # T
+    whole: bool = False  # blocks are whole episodes
+    warmup: int = 0  # blocks at the start that are played by `wander` and only remembered
+    wander: Callable[[Array, Any], Array] | None = None  # (key, observation) -> action
+    remember: Callable[[Any, Transition], Any] | None = None  # (state, block) -> state

@@ -25,6 +25,7 @@ FLOORS = {
     "rollout": 4,
     "agents": 5,
     "train": 6,
+    "host": 7,
     "runs": 7,
     "envs.gymnasium": 8,  # the host's side of environments: it compiles, draws and speaks NumPy
 }

@@ -124,7 +124,7 @@ def test_ours_is_the_whole_run():
     prepared = contenders.rljax(seed=0, steps=STEPS, seeds=2)
     assert prepared.steps == 2 * STEPS
     member, metrics = prepared.run()
-    assert member.state.steps.tolist() == [STEPS, STEPS] and member.state.updates.tolist() == [3, 3]
+    assert member.state.learner.steps.tolist() == [STEPS, STEPS] and member.state.learner.updates.tolist() == [3, 3]
     assert metrics["loss"].shape == (2, 3) and np.isfinite(metrics["loss"]).all()
     assert not np.array_equal(*metrics["loss"])
 

@@ -35,7 +35,7 @@ def test_a_time_limit_is_no_death(options: dict[str, Any]) -> None:
     state, metrics = jax.jit(lambda state: jax.lax.scan(lambda s, k: algorithm.step(k, s), state, keys))(state)
     np.testing.assert_allclose(algorithm.parameters(state), [[2.0, 2.0]], atol=0.01)
     assert metrics["mean_return"][-1] == 2.0
-    assert int(state.steps) == 330 and int(state.updates) == 300
+    assert int(state.learner.steps) == 330 and int(state.learner.updates) == 300
 
 
 def learned(env: Any, first: Any, **options: Any) -> np.ndarray:
@@ -289,7 +289,7 @@ def test_updates_by_hand(rate: float) -> None:
         **{"target_every": 3, "target_rate": rate, "epsilon": optax.linear_schedule(0.0, 1.0, 100)},
     )
     state, step = jax.jit(algorithm.init)(jax.random.key(0)), jax.jit(algorithm.step)
-    assert int(state.steps) == 12
+    assert int(state.learner.steps) == 12
     p = t = 0.0
     errors = []
     for i in range(2):
@@ -298,11 +298,11 @@ def test_updates_by_hand(rate: float) -> None:
             errors.append(1 + t / 2 - p)
             p += 0.5 * errors[-1]
             t += rate * (p - t) if update % 3 == 0 else 0.0
-        np.testing.assert_allclose(state.params, [p], rtol=1e-6)
-        np.testing.assert_allclose(state.target, [t], rtol=1e-6)
+        np.testing.assert_allclose(state.learner.params, [p], rtol=1e-6)
+        np.testing.assert_allclose(state.learner.target, [t], rtol=1e-6)
         np.testing.assert_allclose(metrics["epsilon"], 0.12 + 0.04 * i, rtol=1e-6)
         np.testing.assert_allclose(metrics["loss"], np.mean(np.square(errors[-4:])) / 4, rtol=1e-5)
-    seen = np.asarray(state.memory[1])
+    seen = np.asarray(state.learner.memory[1])
     assert np.isclose(seen[:, None], np.abs(errors)).any(axis=1).all() and np.isclose(seen, abs(errors[-1])).any()
 
 
@@ -335,7 +335,7 @@ def test_all_variants_compose_under_the_strictest_promotion(
     for epsilon in (optax.linear_schedule(1.0, 0.1, 9), jnp.asarray(0.5)):
         before, after = jax.eval_shape(functools.partial(step, epsilon), jax.random.key(0), *numbers)
         assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), before, after)
-        assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.result_type(float)}
+        assert {leaf.dtype for leaf in jax.tree.leaves(after.learner.params)} == {jnp.result_type(float)}
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------

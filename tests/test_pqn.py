@@ -22,7 +22,7 @@ def learned(env: Any, states: int, steps: int = 200, **options: Any) -> np.ndarr
     keys = jax.random.split(jax.random.key(1), steps)
     run = jax.jit(lambda key: jax.lax.scan(lambda s, k: algorithm.step(k, s), algorithm.init(key), keys)[0])
     state = run(jax.random.key(0))
-    assert int(state.steps) == steps * 256
+    assert int(state.learner.steps) == steps * 256
     return np.asarray(algorithm.parameters(state))
 
 

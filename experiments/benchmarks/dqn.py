@@ -260,7 +260,7 @@ def sampling(kind: str, capacity: int) -> Prepared:
 
     def fill(key: jax.Array) -> Any:
         errors = jax.random.uniform(jax.random.fold_in(key, 0), (capacity,))
-        return memory.update(algorithm.init(key).memory, jnp.arange(capacity, dtype=jnp.int32), errors)
+        return memory.update(algorithm.init(key).learner.memory, jnp.arange(capacity, dtype=jnp.int32), errors)
 
     def draw(key: jax.Array, state: Any) -> Any:
         def body(total: Any, i: jax.Array) -> tuple[Any, None]:

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from rljax import checks
 from rljax.envs.base import Environment
 from rljax.networks import Network
+from rljax.policies import Distribution
 
 Schedule = Callable[[Array], ArrayLike]  # of the number of steps made, [] int32; optax's schedules are such
 
@@ -87,3 +88,28 @@ def fit(env: Environment, network: Network, atoms: tuple[int, ...], available: C
         )
     mask(available, observation, actions)
     return actions
+
+
+def fit_distribution(env: Environment, network: Network, distribution: Distribution) -> None:
+    """The network's output is the parameter of a distribution over the actions of `env`. Traced: nothing is computed.
+
+    Asked by way of a mask, which has one entry for each action: a third logit would be sampled, clamped and trained.
+    """
+    # All by arguments, so that JAX's cache of traces answers from the second time on: a sweep makes hundreds of algorithms.
+    key = jax.random.key(0)
+    parameters, observation = jax.eval_shape(network.init, key), jax.eval_shape(_first_observation, env, key)
+    parameter = jax.eval_shape(network.apply, parameters, observation)
+    actions = getattr(env.action_space, "n", None)  # a continuous space has no such number, and no mask
+    mask = None if actions is None else jax.ShapeDtypeStruct((int(actions),), bool)
+    try:
+        jax.eval_shape(distribution.entropy, parameter, mask)
+    except ValueError as error:
+        raise ValueError(
+            f"the network's output has shape {parameter.shape}; expected the parameter of a distribution over the actions "
+            f"of {env.action_space} ({error}). Take policies.bernoulli and one logit for two actions, or "
+            "policies.categorical and one for each."
+        ) from error
+
+
+def _first_observation(env: Environment, key: Array) -> Any:
+    return env.reset(key)[1]

@@ -48,13 +48,12 @@ import optax
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from rljax import backups, checks, losses, noise, policies, replay, returns, rollout
-from rljax.agents import common, dqn_checks
+from rljax import backups, checks, losses, policies, replay, returns
+from rljax.agents import acting, common, dqn_checks
 from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
-from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
-from rljax.structs import Algorithm, Transition
+from rljax.structs import Algorithm, Learner, Transition
 
 
 class Head(NamedTuple):
@@ -78,16 +77,14 @@ class Munchausen(NamedTuple):
 
 
 class DqnState(NamedTuple):
-    """Everything the next step needs."""
+    """What the learner knows; `acting.Acting` has it beside where the environments stand."""
 
     params: Any
     target: Any  # theta'
     optimiser: optax.OptState
     memory: Any
-    cursor: rollout.Cursor
     steps: Array  # [] int32, of all environments together
     updates: Array  # [] int32
-    last_return: Array  # [N] of the last episode that ended in each environment
 
 
 def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
@@ -205,7 +202,7 @@ def dqn(
       >>> algorithm = dqn(env, networks.mlp((4, 32, 2)), unroll_steps=10, warmup=100)
       >>> state = jax.jit(algorithm.init)(jax.random.key(0))
       >>> state, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
-      >>> int(state.steps), int(state.updates)
+      >>> int(state.learner.steps), int(state.learner.updates)
       (110, 1)
     """
     checks.environment("env", env)
@@ -233,7 +230,6 @@ def dqn(
             raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
         dqn_checks.munchausen(*munchausen, double, n)
     actions = common.fit(env, network, head.shape, available)
-    log = EpisodeStatistics(env)
 
     def q(params: Any, observation: Any) -> Array:
         return head.values(network.apply(params, observation))
@@ -241,47 +237,26 @@ def dqn(
     def mask(observation: Any) -> Array | None:
         return None if available is None else available(observation)
 
-    def init(key: Array) -> DqnState:
-        checks.key(key)
-        key_network, key_start, key_play = (jax.random.fold_in(noise.fused(key), role) for role in range(3))
-        params = network.init(key_network)
-        cursor = rollout.start(key_start, log, num_envs)
-        _, played = jax.eval_shape(functools.partial(rollout.unroll, key_play, log, at_random, cursor, unroll_steps))
-        example = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype), _kept(played))
-        state = DqnState(
-            params,
-            params,
-            transform.init(params),
-            memory.init(example, num_envs, n),
-            cursor,
-            jnp.int32(0),
-            jnp.int32(0),
-            jnp.zeros(num_envs, jnp.result_type(float)),
-        )
-        once = lambda i, state: collect(jax.random.fold_in(key_play, i), at_random, state)
-        return lax.fori_loop(0, -(-warmup // block), once, state)
+    def begin(key: Array, example: Transition) -> DqnState:
+        params = network.init(key)
+        memory_state = memory.init(example, num_envs, n)
+        return DqnState(params, params, transform.init(params), memory_state, jnp.int32(0), jnp.int32(0))
 
-    def at_random(key: Array, observation: Any) -> Array:
+    def wander(key: Array, observation: Any) -> Array:
         return policies.categorical.sample(key, jnp.zeros(actions), mask(observation))
 
-    def collect(key: Array, policy: rollout.Policy, state: DqnState) -> DqnState:
-        """K steps of each environment into the memory."""
-        cursor, played = rollout.unroll(key, log, policy, state.cursor, unroll_steps)
-        return state._replace(
-            memory=memory.add(state.memory, _kept(played)),
-            cursor=cursor,
-            steps=state.steps + block,
-            last_return=rollout.last_returns(played, state.last_return),
-        )
+    def remember(state: DqnState, played: Transition) -> DqnState:
+        return state._replace(memory=memory.add(state.memory, played), steps=state.steps + block)
 
-    def step(key: Array, state: DqnState) -> tuple[DqnState, dict[str, Array]]:
-        key_play, key_learn = jax.random.split(key)
-        share = at(epsilon, state.steps, jnp.result_type(float))
-        explore = lambda key, o: policies.epsilon_greedy(key, q(state.params, o), share, mask(o))
-        played = collect(key_play, explore, state)
+    def share(state: DqnState) -> Array:
+        return at(epsilon, state.steps, jnp.result_type(float))
 
+    def explore(state: DqnState, key: Array, observation: Any) -> Array:
+        return policies.epsilon_greedy(key, q(state.params, observation), share(state), mask(observation))
+
+    def learn(key: Array, state: DqnState, played: Transition) -> tuple[DqnState, dict[str, Array]]:
         def once(state: DqnState, i: Array) -> tuple[DqnState, dict[str, Array]]:
-            sample = memory.sample(jax.random.fold_in(key_learn, i), state.memory, batch_size)
+            sample = memory.sample(jax.random.fold_in(key, i), state.memory, batch_size)
             params, optimiser_state, priority, metrics = update(state.params, state.target, state.optimiser, sample)
             updates = state.updates + 1
             rate = jnp.where(updates % target_every == 0, target_rate, 0.0)
@@ -296,10 +271,10 @@ def dqn(
             )
             return state, metrics
 
-        state, metrics = lax.scan(once, played, jnp.arange(num_updates, dtype=jnp.int32))
+        explored = share(state)
+        state, metrics = lax.scan(once, remember(state, played), jnp.arange(num_updates, dtype=jnp.int32))
         metrics = {name: values.mean() for name, values in metrics.items()}
-        metrics |= {"mean_return": state.last_return.mean(), "epsilon": share, "steps": state.steps}
-        return state, metrics
+        return state, metrics | {"epsilon": explored, "steps": state.steps}
 
     def update(
         params: Any, target: Any, optimiser_state: optax.OptState, sample: replay.Sample
@@ -316,11 +291,10 @@ def dqn(
         del key
         return policies.greedy(q(params, observation), mask(observation))
 
-    def score(key: Array, params: Any) -> Array:
-        policy = lambda key, observation: act(params, key, observation)
-        return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
-
-    return Algorithm(init, step, lambda state: state.params, act, score)
+    blocks = -(-warmup // block)
+    parameters = lambda state: state.params
+    learner = Learner(begin, explore, learn, parameters, num_envs, unroll_steps, False, blocks, wander, remember)
+    return acting.stream(env, learner, act, score_episodes, max_steps)
 
 
 def objective(
@@ -361,11 +335,6 @@ def objective(
     loss, priority = jax.vmap(head.loss)(output_tm1, first.action, r_t, discount_t, output_t, lax.stop_gradient(pi_t))
     chosen = jax.vmap(lambda q, a: q[a])(values(output_tm1), first.action)
     return jnp.mean(sample.weight.astype(loss.dtype) * loss), (priority, chosen.mean())
-
-
-def _kept(played: Transition) -> Transition:
-    """What a learner replays: states are of no use to it, and with `same_step` resets every transition is valid."""
-    return played._replace(valid=(), state=(), next_state=())
 
 
 def _soften(

@@ -29,23 +29,20 @@ import optax
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from rljax import checks, losses, noise, policies, returns, rollout
-from rljax.agents import common
+from rljax import checks, losses, noise, policies, returns
+from rljax.agents import acting, common
 from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
-from rljax.envs.wrappers import EpisodeStatistics
 from rljax.networks import Network
-from rljax.structs import Algorithm, Transition
+from rljax.structs import Algorithm, Learner, Transition
 
 
 class PqnState(NamedTuple):
-    """Everything the next step needs."""
+    """What the learner knows; `acting.Acting` has it beside where the environments stand."""
 
     params: Any
     optimiser: optax.OptState
-    cursor: rollout.Cursor
     steps: Array  # [] int32, of all environments together
-    last_return: Array  # [N] of the last episode that ended in each environment
 
 
 def clipped_radam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
@@ -108,7 +105,7 @@ def pqn(
       >>> algorithm = pqn(env, network, num_envs=4, unroll_steps=8, minibatches=2)
       >>> state = jax.jit(algorithm.init)(jax.random.key(0))
       >>> state, metrics = jax.jit(algorithm.step)(jax.random.key(1), state)
-      >>> int(state.steps)
+      >>> int(state.learner.steps)
       32
     """
     checks.environment("env", env)
@@ -128,24 +125,22 @@ def pqn(
         )
     network = Network(*network)
     common.fit(env, network, (), available)
-    log = EpisodeStatistics(env)
 
     def mask(observation: Any) -> Array | None:
         return None if available is None else available(observation)
 
-    def init(key: Array) -> PqnState:
-        checks.key(key)
-        key_network, key_start = (jax.random.fold_in(noise.fused(key), role) for role in range(2))
-        params = network.init(key_network)
-        none = jnp.zeros(num_envs, jnp.result_type(float))
-        cursor = rollout.start(key_start, log, num_envs)
-        return PqnState(params, transform.init(params), cursor, jnp.int32(0), none)
+    def begin(key: Array, example: Transition) -> PqnState:
+        del example
+        params = network.init(key)
+        return PqnState(params, transform.init(params), jnp.int32(0))
 
-    def step(key: Array, state: PqnState) -> tuple[PqnState, dict[str, Array]]:
-        key_play, key_learn = jax.random.split(key)
-        share = at(epsilon, state.steps, jnp.result_type(float))
-        explore = lambda key, o: policies.epsilon_greedy(key, network.apply(state.params, o), share, mask(o))
-        cursor, played = rollout.unroll(key_play, log, explore, state.cursor, unroll_steps)
+    def share(state: PqnState) -> Array:
+        return at(epsilon, state.steps, jnp.result_type(float))
+
+    def explore(state: PqnState, key: Array, observation: Any) -> Array:
+        return policies.epsilon_greedy(key, network.apply(state.params, observation), share(state), mask(observation))
+
+    def learn(key: Array, state: PqnState, played: Transition) -> tuple[PqnState, dict[str, Array]]:
         data = jax.tree.map(
             lambda leaf: leaf.reshape(block, *leaf.shape[2:]),
             (played.observation, played.action, targets(state.params, played)),
@@ -160,12 +155,10 @@ def pqn(
             )
 
         (params, optimiser_state), (loss, q) = lax.scan(
-            epoch, (state.params, state.optimiser), jax.random.split(key_learn, epochs)
+            epoch, (state.params, state.optimiser), jax.random.split(key, epochs)
         )
-        last_return = rollout.last_returns(played, state.last_return)
-        state = PqnState(params, optimiser_state, cursor, state.steps + block, last_return)
-        metrics = {"mean_return": last_return.mean(), "loss": loss.mean(), "q": q.mean()}
-        return state, metrics | {"epsilon": share, "steps": state.steps}
+        metrics = {"loss": loss.mean(), "q": q.mean(), "epsilon": share(state), "steps": state.steps + block}
+        return PqnState(params, optimiser_state, state.steps + block), metrics
 
     def targets(params: Any, played: Transition) -> Array:
         """y [K, N]."""
@@ -196,8 +189,5 @@ def pqn(
         del key
         return policies.greedy(network.apply(params, observation), mask(observation))
 
-    def score(key: Array, params: Any) -> Array:
-        policy = lambda key, observation: act(params, key, observation)
-        return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
-
-    return Algorithm(init, step, lambda state: state.params, act, score)
+    learner = Learner(begin, explore, learn, lambda state: state.params, num_envs, unroll_steps)
+    return acting.stream(env, learner, act, score_episodes, max_steps)

@@ -34,7 +34,7 @@ from rljax.envs.base import Environment
 from rljax.networks import Network
 from rljax.policies import Distribution
 from rljax.shaping import Shaping
-from rljax.structs import Algorithm, Transition
+from rljax.structs import Algorithm, Learner, Transition
 
 
 class ReinforceParams(NamedTuple):
@@ -114,22 +114,30 @@ def reinforce(
         checks.functions("baseline", baseline, *Network._fields)
         baseline = Network(*baseline)
     network, distribution = Network(*network), Distribution(*distribution)
-    _check_fit(env, network, distribution)
+    common.fit_distribution(env, network, distribution)
 
-    def init(key: Array) -> ReinforceState:
-        checks.key(key)
+    def begin(key: Array, example: Transition | None = None) -> ReinforceState:
+        del example
         key_policy, key_baseline = jax.random.split(key)
         params = ReinforceParams(network.init(key_policy), () if baseline is None else baseline.init(key_baseline))
         return ReinforceState(params, transform.init(params))
 
+    def init(key: Array) -> ReinforceState:
+        checks.key(key)
+        return begin(key)
+
+    def explore(state: ReinforceState, key: Array, observation: Any) -> Array:
+        return distribution.sample(key, network.apply(state.params.policy, observation))
+
     def step(key: Array, state: ReinforceState) -> tuple[ReinforceState, dict[str, Array]]:
         key_start, key_play = jax.random.split(key)
         cursor = rollout.start(key_start, env, episodes_per_update)
-
-        def policy(key: Array, observation: Any) -> Array:
-            return distribution.sample(key, network.apply(state.params.policy, observation))
-
+        policy = functools.partial(explore, state)
         _, played = rollout.unroll(key_play, env, policy, cursor, max_steps, autoreset="none")
+        return learn(key, state, played)
+
+    def learn(key: Array, state: ReinforceState, played: Transition) -> tuple[ReinforceState, dict[str, Array]]:
+        del key  # nothing random in it
         params, optimiser_state, metrics = update(state.params, state.optimiser, played)
         length = played.valid.astype(played.reward.dtype).sum() / episodes_per_update
         metrics = {"mean_length": length, "mean_return": played.reward.sum() / episodes_per_update, **metrics}
@@ -172,29 +180,5 @@ def reinforce(
         policy = lambda key, observation: act(params, key, observation)
         return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
 
-    return Algorithm(init, step, lambda state: state.params, act, score)
-
-
-def _check_fit(env: Environment, network: Network, distribution: Distribution) -> None:
-    """The network's output is the parameter of a distribution over the actions of `env`. Traced: nothing is computed.
-
-    Asked by way of a mask, which has one entry for each action: a third logit would be sampled, clamped and trained.
-    """
-    # All by arguments, so that JAX's cache of traces answers from the second time on: a sweep makes hundreds of algorithms.
-    key = jax.random.key(0)
-    parameters, observation = jax.eval_shape(network.init, key), jax.eval_shape(_first_observation, env, key)
-    parameter = jax.eval_shape(network.apply, parameters, observation)
-    actions = getattr(env.action_space, "n", None)  # a continuous space has no such number, and no mask
-    mask = None if actions is None else jax.ShapeDtypeStruct((int(actions),), bool)
-    try:
-        jax.eval_shape(distribution.entropy, parameter, mask)
-    except ValueError as error:
-        raise ValueError(
-            f"the network's output has shape {parameter.shape}; expected the parameter of a distribution over the actions "
-            f"of {env.action_space} ({error}). Take policies.bernoulli and one logit for two actions, or "
-            "policies.categorical and one for each."
-        ) from error
-
-
-def _first_observation(env: Environment, key: Array) -> Any:
-    return env.reset(key)[1]
+    learner = Learner(begin, explore, learn, lambda state: state.params, episodes_per_update, max_steps, whole=True)
+    return Algorithm(init, step, learner.parameters, act, score, learner)

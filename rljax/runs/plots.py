@@ -154,6 +154,54 @@ def intervals(
             axis.axvline(best_possible, color="0.4", linestyle="--", linewidth=1)
 
 
+def search_curves(
+    path: str | Path,
+    searches: Mapping[str, Mapping[str, np.ndarray]],
+    *,
+    title: str,
+    best_possible: float | None = None,
+) -> None:
+    """A column per search: how well its candidates do, best, mean and worst, and below how far they lie apart.
+
+    Args:
+      path: of the PNG.
+      searches: name -> {"best", "mean", "worst", "spread"} -> [generations, seeds], NaN where a seed had stopped.
+      title: of the figure.
+      best_possible: a dashed line, if given.
+    """
+    size = (max(6.0, 3.7 * len(searches)), 5.6)
+    with panels(
+        path, 2, len(searches), title=title, size=size, sharex="col", sharey="row", height_ratios=(2, 1)
+    ) as axes:
+        for (upper, lower), (name, search) in zip(axes.T, searches.items(), strict=True):
+            upper.set_title(name, loc="left", fontsize=10, fontweight="bold")
+            longest = max(len(values) for values in search.values())
+            for axis, kind, colour in (
+                (upper, "best", COLOURS[2]),
+                (upper, "mean", COLOURS[0]),
+                (upper, "worst", COLOURS[1]),
+                (lower, "spread", COLOURS[3]),
+            ):
+                curve = _curve(np.asarray(search[kind], float), longest)
+                low, high = np.quantile(curve.filled, [0.25, 0.75], axis=1)
+                axis.fill_between(curve.steps, low, high, color=colour, alpha=0.25, linewidth=0)
+                marker = "o" if len(curve.steps) == 1 else None  # a line through one point would not be seen
+                axis.plot(curve.steps, curve.middle, color=colour, linewidth=2, label=kind, marker=marker)
+            if best_possible is not None:
+                upper.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
+            upper.set_ylim(bottom=0)
+            lower.set_ylim(bottom=0)
+            lower.xaxis.get_major_locator().set_params(integer=True)
+        seeds = next(iter(next(iter(searches.values())).values())).shape[1]
+        axes[0, 0].set_ylabel("fitness of candidates (mean return)")
+        axes[1, 0].set_ylabel("spread of candidates")
+        axes[0, 0].legend(frameon=False, fontsize=8)
+        note = (
+            f"line: interquartile mean of {seeds} seeds, with its last value once a seed has stopped; band: middle half"
+        )
+        axes[0, 0].figure.supxlabel(f"generation\n{note if seeds > 1 else 'one seed'}", fontsize=9)
+
+
 def last(values: np.ndarray) -> np.ndarray:
     """[seeds] the last number of each column of [steps, seeds]: NaN marks steps after a seed had stopped."""
     return _carry_forward(values)[-1]
