@@ -272,14 +272,16 @@ def test_bad_options(options, error, says):
 @pytest.mark.parametrize(
     ("actions", "says"),
     [
-        ([0, 2, 1], r"the action of environment 1 is 2; expected an element of Discrete\(2\)"),
+        ([0, 2, 1], r"the action of environment 1 is np.int64\(2\); expected an element of Discrete\(2\)"),
         (np.array([0, 1, -1]), "the action of environment 2 is np.int64"),
         (np.zeros(3), "the action of environment 0 is np.float64"),
         (np.zeros((3, 1), int), "the action of environment 0 is array"),
         (np.zeros(2, int), r"an array of type int64 and shape \(2,\); expected 3 actions, an element of MultiDiscrete"),
         (1, "actions are 1; expected 3 actions"),
         (None, "actions are None; expected 3 actions"),
-        (jnp.zeros(3, int), r"an array of type int32 and shape \(3,\); expected 3 actions"),
+        ((0, 1, 0), r"actions are \(0, 1, 0\); expected 3 actions"),
+        (["left"] * 3, "the action of environment 0 is np.str_"),
+        (jnp.zeros(2, int), r"an array of type int32 and shape \(2,\); expected 3 actions"),
     ],
 )
 def test_bad_actions_are_refused_and_change_nothing(actions, says):

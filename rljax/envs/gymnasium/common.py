@@ -68,8 +68,17 @@ class Answer(NamedTuple):
     final_observation: Any  # of where the step led, before the reset; under "same_step" only
 
 
-class Programs(NamedTuple):
-    """Compiled functions of one environment, or of N with an axis more on everything."""
+class Single(NamedTuple):
+    """Compiled functions of one environment."""
+
+    start: Callable[..., Any]  # (lane, clock) -> clock, state, observation
+    step: Callable[
+        ..., Any
+    ]  # (lane, clock, state, action) -> clock, state, observation, (reward, terminated, truncated) [3]
+
+
+class Many(NamedTuple):
+    """Compiled functions of N environments, all arrays [N, ...]."""
 
     start: Callable[..., Any]  # (lane, clock) -> clock, cursor, observation
     restart: Callable[
@@ -78,13 +87,8 @@ class Programs(NamedTuple):
     step: Callable[..., Any]  # (lane, clock, cursor, action) -> clock, cursor, Answer
 
 
-def programs(env: Environment, autoreset: rollout.AutoReset, *, batched: bool) -> Programs:
-    """The programs of an environment, compiled once for all adapters of equal ones."""
-    return _programs(_Held(env), autoreset, batched)
-
-
 class _Held:
-    """An environment by which to look something up: equal numbers of equal types, and the very same arrays."""
+    """An environment by which to look its programs up: equal numbers of equal types, and the very same arrays."""
 
     def __init__(self, env: Environment) -> None:
         self.env = env
@@ -99,13 +103,35 @@ class _Held:
         return isinstance(other, _Held) and self._content == other._content
 
 
+def single(env: Environment) -> Single:
+    """The programs of one environment, compiled once for all adapters of equal ones."""
+    return _single(_Held(env))
+
+
+def many(env: Environment, autoreset: rollout.AutoReset) -> Many:
+    """The programs of a batch of environments, compiled once for all adapters of equal ones."""
+    return _many(_Held(env), autoreset)
+
+
 @functools.lru_cache(maxsize=64)
-def _programs(held: _Held, autoreset: rollout.AutoReset, batched: bool) -> Programs:
+def _single(held: _Held) -> Single:
+    env = held.env
+
+    def step(lane: Array, clock: Array, state: Any, action: Any) -> tuple[Array, Any, Any, Array]:
+        state, (observation, reward, *flags) = env.step(jax.random.fold_in(_typed(lane), 3 * clock + 1), state, action)
+        # One array instead of three: to bring a number to the host costs more than to compute it.
+        return clock + 1, state, observation, jnp.stack([reward, *(flag.astype(reward.dtype) for flag in flags)])
+
+    return Single(jax.jit(functools.partial(_start, env)), jax.jit(step))
+
+
+@functools.lru_cache(maxsize=64)
+def _many(held: _Held, autoreset: rollout.AutoReset) -> Many:
     env = held.env
 
     def start(lane: Array, clock: Array) -> tuple[Array, rollout.Cursor, Any]:
-        state, observation = env.reset(jax.random.fold_in(_typed(lane), 3 * clock + 2))
-        return clock + 1, rollout.Cursor(state, jnp.bool_(False)), observation
+        clock, state, observation = _start(env, lane, clock)
+        return clock, rollout.Cursor(state, jnp.bool_(False)), observation
 
     def restart(lane: Array, clock: Array, cursor: rollout.Cursor, mask: Array) -> tuple[Array, rollout.Cursor, Any]:
         *fresh, _ = start(lane, clock)
@@ -121,8 +147,12 @@ def _programs(held: _Held, autoreset: rollout.AutoReset, batched: bool) -> Progr
         observation = env.observe(cursor.state)
         return clock + 1, cursor, Answer(observation, record.reward, record.terminated, record.truncated, ended, final)
 
-    many = jax.vmap if batched else lambda function: function
-    return Programs(*(jax.jit(many(function)) for function in (start, restart, step)))
+    return Many(*(jax.jit(jax.vmap(function)) for function in (start, restart, step)))
+
+
+def _start(env: Environment, lane: Array, clock: Array) -> tuple[Array, Any, Any]:
+    state, observation = env.reset(jax.random.fold_in(_typed(lane), 3 * clock + 2))
+    return clock + 1, state, observation
 
 
 # Spaces

@@ -47,9 +47,9 @@ class RljaxEnv(gymnasium.Env[Any, Any]):
         self.world, self.render_mode, self._draw = world, render_mode, draw or common.drawing_of(world)
         common.render_mode(render_mode, self._draw)
         self.metadata = common.METADATA | ({} if self._draw else {"render_modes": []})
-        self._programs = common.programs(world, "none", batched=False)
+        self._programs = common.single(world)
         self._source: np.random.Generator | None = None  # where the lane of keys comes from
-        self._cursor: Any = None
+        self._state: Any = None
         self._over = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -59,30 +59,30 @@ class RljaxEnv(gymnasium.Env[Any, Any]):
         if self.np_random is not self._source:
             self._source, self._clock = self.np_random, common.BEGINNING
             self._lane = common.lanes(common.words(self._source)[None], np.zeros(1, np.uint32))[0]
-        self._clock, self._cursor, observation = self._programs.start(self._lane, self._clock)
+        self._clock, self._state, observation = self._programs.start(self._lane, self._clock)
         self._over = False
         return common.to_numpy(self.observation_space, observation), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One tick of the clock."""
-        if self._cursor is None:
+        if self._state is None:
             raise common.not_reset("step")
         if self._over:
             raise gymnasium.error.ResetNeeded("the episode has ended with the step before. Call reset() first.")
         if not self.action_space.contains(action):
             raise gymnasium.error.InvalidAction(f"action is {action!r}; expected an element of {self.action_space}.")
         action = common.to_numpy(self.action_space, action)
-        self._clock, self._cursor, answer = self._programs.step(self._lane, self._clock, self._cursor, action)
-        # NumPy first: it sees through an array of JAX in a fraction of the time that Python's own conversions take.
-        terminated, truncated = bool(np.asarray(answer.terminated)), bool(np.asarray(answer.truncated))
-        self._over = terminated or truncated
-        observation = common.to_numpy(self.observation_space, answer.observation)
-        return observation, float(np.asarray(answer.reward)), terminated, truncated, {}
+        after = self._programs.step(self._lane, self._clock, self._state, action)
+        self._clock, self._state, observation, numbers = after
+        reward, terminated, truncated = np.asarray(numbers).tolist()
+        self._over = bool(terminated or truncated)
+        observation = common.to_numpy(self.observation_space, observation)
+        return observation, float(reward), bool(terminated), bool(truncated), {}
 
     def render(self) -> np.ndarray | None:
         """The state as a picture, [height, width, 3] uint8."""
         if self.render_mode is None or self._draw is None:
             return common.undrawn(self.spec)
-        if self._cursor is None:
+        if self._state is None:
             raise common.not_reset("render")
-        return self._draw(self._cursor.state)
+        return self._draw(self._state)

@@ -86,7 +86,7 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.metadata = common.METADATA | {"autoreset_mode": self.autoreset_mode, "jax": arrays == "jax"}
         if self._draw is None:
             self.metadata["render_modes"] = []
-        self._programs = common.programs(world, AUTORESETS[self.autoreset_mode], batched=True)
+        self._programs = common.many(world, AUTORESETS[self.autoreset_mode])
         self._source: np.random.Generator | None = None  # where the lanes of keys come from
         self._cursor: Any = None
         self._over = np.zeros(num_envs, bool)  # to be reset before the next step; mode DISABLED, NumPy only
@@ -116,10 +116,11 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
                 f"the episode of environment {np.argmax(self._over)} is over, and autoreset is disabled. "
                 "Call reset(options={'reset_mask': terminations | truncations}) first."
             )
-        self._refuse(actions)
-        if self.arrays == "numpy":
-            actions = common.to_numpy(self.action_space, actions, copy=None)
-        self._clock, self._cursor, answer = self._programs.step(self._lane, self._clock, self._cursor, actions)
+        actions = self._formed(actions)
+        after = self._programs.step(self._lane, self._clock, self._cursor, actions)
+        if self.arrays == "numpy" and not self.action_space.contains(actions):  # looked at while the program runs
+            raise gymnasium.error.InvalidAction(self._complaint(actions))
+        self._clock, self._cursor, answer = after
         if self.arrays == "jax":
             infos = {} if answer.ended is None else _infos(answer.final_observation, answer.ended)
             return answer.observation, answer.reward, answer.terminated, answer.truncated, infos
@@ -191,28 +192,31 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
             raise ValueError("reset_mask is False everywhere; expected something to reset.")
         return mask
 
-    def _refuse(self, actions: Any) -> None:
-        if self.arrays == "numpy":
-            fits = self.action_space.contains(actions)
-        else:  # their values are somewhere else, perhaps not even computed yet
-            given, wanted = jax.tree.leaves(actions), jax.tree.leaves(self._form)
-            fits = len(given) == len(wanted) and all(
-                hasattr(g, "dtype") and g.shape == w.shape and np.can_cast(g.dtype, w.dtype)
-                for g, w in zip(given, wanted, strict=True)
-            )
-        if not fits:
+    def _formed(self, actions: Any) -> Any:
+        """Actions whose structure, shapes and types are those of the action space; for NumPy also converted to them."""
+        numpy = self.arrays == "numpy"
+        if numpy and isinstance(actions, list):
+            actions = np.asarray(actions)
+        given, wanted = jax.tree.leaves(actions), jax.tree.leaves(self._form)
+        if len(given) != len(wanted) or not all(
+            hasattr(g, "dtype") and g.shape == w.shape and np.can_cast(g.dtype, w.dtype)
+            for g, w in zip(given, wanted, strict=True)
+        ):
             raise gymnasium.error.InvalidAction(self._complaint(actions))
+        return common.to_numpy(self.action_space, actions, copy=None) if numpy else actions
 
     def _complaint(self, actions: Any) -> str:
-        single = self.single_action_space
-        if self.arrays == "numpy" and isinstance(actions, Sequence | np.ndarray) and len(actions) == self.num_envs:
+        single, expected = (
+            self.single_action_space,
+            f"expected {self.num_envs} actions, an element of {self.action_space}",
+        )
+        if not isinstance(actions, np.ndarray | jax.Array):
+            return f"actions are {actions!r}; {expected}."
+        if self.arrays == "numpy" and len(actions) == self.num_envs:
             for i, action in enumerate(actions):
                 if not single.contains(action):
                     return f"the action of environment {i} is {action!r}; expected an element of {single}."
-        about = repr(actions)
-        if isinstance(actions, np.ndarray | jax.Array):
-            about = f"an array of type {actions.dtype} and shape {actions.shape}"
-        return f"actions are {about}; expected {self.num_envs} actions, an element of {self.action_space}."
+        return f"actions are an array of type {actions.dtype} and shape {actions.shape}; {expected}."
 
 
 def _infos(finals: Any, ended: Any) -> dict[str, Any]:
