@@ -20,7 +20,7 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from rljax import checks
 from rljax.envs import guard_checks, host_spaces
-from rljax.envs.guard_checks import FLAGS, LARGEST, NUMBERS, Fault
+from rljax.envs.guard_checks import FLAGS, LARGEST, LEAST, NUMBERS, Fault
 
 _NEVER = 2**62
 _SELDOM = 256  # steps between two looks at how old the episodes of a vector are, at most
@@ -187,8 +187,8 @@ class GuardedEnv(gymnasium.Wrapper):
         ok = watch.ok
         if (
             ok(observation, watch.last)
-            and reward.__class__ in NUMBERS
-            and -LARGEST <= reward <= LARGEST
+            and (reward.__class__ is float or reward.__class__ in NUMBERS)
+            and LEAST <= reward <= LARGEST
             and info.__class__ is dict
         ):
             if terminated is False and truncated is False:
@@ -259,7 +259,8 @@ class GuardedVectorEnv(VectorWrapper):
         self._finals = mode is AutoresetMode.SAME_STEP  # are in the info
         self._step: Any = env.step
         self._shape = (env.num_envs,)
-        self._reward_dtype: np.dtype | None = None  # of the first step
+        self._reward_dtype: np.dtype | None = None  # of the first step ...
+        self._fine: Any = None  # ... and the fast look at rewards of that type
         self._final = guard_checks.observation(env.single_observation_space, bounds, "final_obs")
         self._watch = _Watch(env_id, env.observation_space, bounds)
         # How old the episodes are is found out seldom, from the flags since the last time.
@@ -301,13 +302,13 @@ class GuardedVectorEnv(VectorWrapper):
         except (TypeError, ValueError):
             watch.unpacked("step", answer, 5)
             raise
-        ok = watch.ok
+        ok, fine = watch.ok, self._fine
         if not (
             ok(observation, watch.last)
             and reward.__class__ is _ARRAY
             and reward.dtype is self._reward_dtype
             and reward.shape == shape
-            and reward.dot(reward) < LARGEST
+            and fine(reward)
             and terminated.__class__ is _ARRAY
             and terminated.dtype is _BOOL
             and terminated.shape == shape
@@ -341,7 +342,8 @@ class GuardedVectorEnv(VectorWrapper):
         )
         if fault:
             raise watch.bad(fault)
-        self._reward_dtype = reward.dtype
+        if self._reward_dtype is None:
+            self._reward_dtype, self._fine = reward.dtype, guard_checks.finite(reward.dtype, len(reward))
 
     def _judge_final(self, ended: np.ndarray, info: dict[str, Any]) -> None:
         """What was seen last, of environments that were reset in this very step."""

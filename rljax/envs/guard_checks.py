@@ -20,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 LARGEST = float(np.finfo(np.float32).max)  # learners count in float32: what is larger is infinite to them
+LEAST = -LARGEST
 UNROLLED = 16
 NUMBERS = frozenset((float, int, np.float64, np.float32, np.int64, np.int32))  # the usual ones
 FLAGS = frozenset((bool, np.bool_))
@@ -68,7 +69,7 @@ def reward(value: Any) -> Fault | None:
     """One finite number, no truth value and no array."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return Fault("reward", short(value), "one number", "Return float(reward).")
-    return None if -LARGEST <= float(value) <= LARGEST else _infinite("reward", value)
+    return None if LEAST <= float(value) <= LARGEST else _infinite("reward", value)
 
 
 def flag(name: str, value: Any) -> Fault | None:
@@ -92,7 +93,7 @@ def rewards(value: Any, shape: tuple[int, ...], dtype: np.dtype | None) -> Fault
         return Fault("reward.shape", str(value.shape), str(shape), "Return one number for each environment.")
     if dtype is not None and value.dtype != dtype:
         return Fault("reward.dtype", str(value.dtype), f"{dtype}, as before", "Convert it: reward.astype.")
-    return _content("reward", value, np.asarray(-LARGEST), np.asarray(LARGEST))
+    return _content("reward", value, np.asarray(LEAST), np.asarray(LARGEST))
 
 
 def flags(name: str, value: Any, shape: tuple[int, ...]) -> Fault | None:
@@ -103,6 +104,30 @@ def flags(name: str, value: Any, shape: tuple[int, ...]) -> Fault | None:
     if value.shape != shape:
         return Fault(f"{name}.shape", str(value.shape), str(shape), "Return one flag for each environment.")
     return None
+
+
+def finite(dtype: np.dtype, size: int) -> Callable[[np.ndarray], bool]:
+    """Of an array [size] of that type: certainly all of it is finite, to float32 too.
+
+    Example:
+      >>> finite(np.dtype(np.float32), 2)(np.array([1.0, np.inf], np.float32))
+      False
+    """
+    if dtype.kind in "biu":
+        return lambda array: True
+    if dtype.itemsize > 4:  # all squares add up to less than the largest: so does each
+
+        def in_sum(array: np.ndarray) -> bool:
+            return bool(array.dot(array) < LARGEST)
+
+        return in_sum
+    mask, true, isfinite = np.empty(size, bool), b"\1" * size, np.isfinite
+
+    def one_by_one(array: np.ndarray) -> bool:
+        isfinite(array, mask)
+        return mask.tobytes() == true
+
+    return one_by_one
 
 
 def _number(space: spaces.Discrete, name: str) -> Check:
@@ -173,47 +198,36 @@ def _array(space: Any, bounds: bool, name: str) -> Check:
             return _shared(name)
         return _content(name, np.asarray(value), low, high)
 
-    if len(shape) == 1 and 0 < shape[0] <= UNROLLED:
-        variables = [f"x{i}" for i in range(shape[0])]
-        ends = zip(low.tolist(), variables, high.tolist(), strict=True)
-        source = " and ".join(f"{least!r} <= {x} <= {most!r}" for least, x, most in ends)
-        inside: Callable[..., bool] = eval(f"lambda {', '.join(variables)}: {source}", {})
-
-        def ok(value: Any, last: Any) -> bool:
-            if value.__class__ is np.ndarray and value.dtype is dtype and value is not last:
-                try:
-                    return (value.base is None or not _share(value, last)) and inside(*value.tolist())
-                except TypeError:  # another shape
-                    return False
-            return False
-
-    else:
-        within = _block(dtype, shape, low, high)
-
-        def ok(value: Any, last: Any) -> bool:
-            if value.__class__ is np.ndarray and value.dtype is dtype and value.shape == shape and value is not last:
-                return (value.base is None or not _share(value, last)) and within(value)
-            return False
-
-    return Check(ok, fault)
+    few = len(shape) == 1 and 0 < shape[0] <= UNROLLED
+    return Check(_unrolled(dtype, low, high) if few else _block(dtype, shape, low, high), fault)
 
 
-def _block(dtype: np.dtype, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> Callable[[np.ndarray], bool]:
-    """All elements are within `low` and `high`, and none is NaN: true only where that is certain."""
-    size, less_equal = math.prod(shape), np.less_equal
+def _unrolled(dtype: np.dtype, low: np.ndarray, high: np.ndarray) -> Callable[[Any, Any], bool]:
+    """`ok` of a vector, element by element in Python's own numbers."""
+    names = [f"x{i}" for i in range(len(low))]
+    ends = zip(low.tolist(), names, high.tolist(), strict=True)
+    source = f"""
+def ok(value, last):
+    if value.__class__ is array and value.dtype is dtype and value is not last:
+        if value.base is None or not share(value, last):
+            try:
+                [{", ".join(names)}] = value.tolist()
+                return {" and ".join(f"{least!r} <= {x} <= {most!r}" for least, x, most in ends)}
+            except (TypeError, ValueError):  # another shape
+                pass
+    return False
+"""
+    scope: dict[str, Any] = {"array": np.ndarray, "dtype": dtype, "share": _share}
+    exec(source, scope)
+    return scope["ok"]
+
+
+def _block(dtype: np.dtype, shape: tuple[int, ...], low: np.ndarray, high: np.ndarray) -> Callable[[Any, Any], bool]:
+    """`ok` of an array of any shape: all elements within `low` and `high`, and none NaN."""
+    size, array, less_equal = math.prod(shape), np.ndarray, np.less_equal
     least, most = _range(dtype)
-    if (low <= least).all() and (high >= most).all():  # nothing but what is not finite can be wrong
-        if dtype.kind in "biu":
-            return lambda value: True
-        if dtype.itemsize >= 4:
-
-            def finite(value: np.ndarray) -> bool:
-                flat = value.ravel(order="K")
-                return bool(flat.dot(flat) < LARGEST)
-
-            return finite
-
-    true = b"\1" * (2 * size)
+    unbounded = bool((low <= least).all() and (high >= most).all())  # nothing but what is not finite can be wrong
+    fine, true, ends = finite(dtype, size), b"\1" * (2 * size), None
 
     def buffers(order: Any) -> tuple[np.ndarray, ...]:
         """The ends, what each comparison says, and the memory where it says so."""
@@ -221,15 +235,22 @@ def _block(dtype: np.dtype, shape: tuple[int, ...], low: np.ndarray, high: np.nd
         ends = (np.full(shape, end, dtype, order=order) for end in (low, high))
         return *ends, *(half.reshape(shape, order=order) for half in (memory[:size], memory[size:])), memory
 
-    rows, columns = buffers("C"), buffers("F")  # operands that lie alike in memory are compared in one sweep
-
-    def within(value: np.ndarray) -> bool:
-        least, most, above, below, memory = rows if value.flags.c_contiguous else columns
+    def ok(value: Any, last: Any) -> bool:
+        nonlocal ends
+        if value.__class__ is not array or value.dtype is not dtype or value.shape != shape or value is last:
+            return False
+        if value.base is not None and _share(value, last):
+            return False
+        if unbounded:
+            return fine(value.ravel(order="K"))
+        if ends is None:  # operands that lie alike in memory are compared in one sweep
+            ends = buffers("C" if value.flags.c_contiguous else "F")
+        least, most, above, below, memory = ends
         less_equal(least, value, above)
         less_equal(value, most, below)
         return memory.tobytes() == true
 
-    return within
+    return ok
 
 
 def _limits(space: Any, bounds: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -260,7 +281,7 @@ def _content(name: str, value: np.ndarray, low: np.ndarray, high: np.ndarray) ->
         return None
     index = tuple(np.argwhere(wrong)[0].tolist())
     element, name = value[index], f"{name}{list(index) or ''}"
-    if element.dtype.kind == "f" and not -LARGEST <= float(element) <= LARGEST:
+    if element.dtype.kind == "f" and not LEAST <= float(element) <= LARGEST:
         return _infinite(name, element)
     least, most = (np.broadcast_to(end, value.shape)[index] for end in (low, high))
     remedy = "Clip it, correct the space, or let it pass: bounds=False."
