@@ -79,6 +79,12 @@ def guarded(
     checks.flags(bounds=bounds)
     if env_id is None:
         env_id = env.spec.id if env.spec is not None else type(env.unwrapped).__name__
+    mode = env.metadata.get("autoreset_mode")
+    if isinstance(env, VectorEnv) and not isinstance(mode, AutoresetMode):
+        raise ValueError(
+            f"the metadata of {env_id} has autoreset_mode {mode!r}; expected one of gymnasium.vector.AutoresetMode: when "
+            "it resets cannot be seen from outside. Set env.metadata['autoreset_mode']."
+        )
     made = GuardedVectorEnv if isinstance(env, VectorEnv) else GuardedEnv
     return made(env, env_id, max_episode_steps or _NEVER, bounds)  # pyright: ignore[reportArgumentType]
 
@@ -249,14 +255,8 @@ class GuardedVectorEnv(VectorWrapper):
 
     def __init__(self, env: VectorEnv, env_id: str, limit: int, bounds: bool) -> None:
         super().__init__(env)
-        mode = env.metadata.get("autoreset_mode")
-        if not isinstance(mode, AutoresetMode):
-            raise ValueError(
-                f"the metadata of {env_id} has autoreset_mode {mode!r}; expected one of gymnasium.vector.AutoresetMode: when "
-                "it resets cannot be seen from outside. Set env.metadata['autoreset_mode']."
-            )
-        self.autoreset_mode = mode
-        self._finals = mode is AutoresetMode.SAME_STEP  # are in the info
+        self.autoreset_mode: AutoresetMode = env.metadata["autoreset_mode"]
+        self._finals = self.autoreset_mode is AutoresetMode.SAME_STEP  # are in the info
         self._step: Any = env.step
         self._shape = (env.num_envs,)
         self._reward_dtype: np.dtype | None = None  # of the first step ...
