@@ -156,12 +156,12 @@ def main(
         f"Policy search on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
         [
             {
-                "method": name,
-                "generations": f"{row['generations_iqm']:.1f}",
-                "at most": f"{row['generations_max']}",
-                f"reach {target:g}": f"{row['share_of_seeds_that_reach_the_target']:.1%}",
+                "method": name.replace("_", " "),
+                "tries": f"{row['generations_iqm']:.1f}",
+                "most": f"{row['generations_max']}",
+                f"at {target:g}": f"{row['share_of_seeds_that_reach_the_target']:.1%}",
                 "test": f"{row['test_mean_return_iqm']:.1f}",
-                "worst seed": f"{row['test_mean_return_min']:.1f}",
+                "worst": f"{row['test_mean_return_min']:.1f}",
                 "compile": f"{row['compile_seconds']:.1f} s",
                 "run": f"{row['run_seconds']:.2f} s",
             }
@@ -169,8 +169,9 @@ def main(
         ],
     )
     _console.console.print(
-        f"a search ends once its champion returns {target:g} on average in 64 fresh episodes. policy.npz and after.gif hold "
-        f"the champion of the best seed of the test ({best}) of {name!r}, before.gif what it began with."
+        f"tries: generations; a search ends once its champion returns {target:g} on average in 64 fresh episodes. policy.npz "
+        f"and after.gif hold the champion of the best seed of the test ({best}) of {name.replace('_', ' ')}, before.gif what "
+        "it began with."
     )
     _console.files(path)
     _train.complain(failures, len(variants))

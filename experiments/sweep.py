@@ -126,8 +126,8 @@ def main(
         path / "heat_map.png",
         settings,
         interquartile_mean(last, axis=1),
-        title=f"{algorithm} on CartPole: last score, interquartile mean of {seeds} seeds",
-        label="mean return of 20 greedy episodes (steps)",
+        title=f"{algorithm} on CartPole: last score",
+        label=f"mean return of 20 greedy episodes (steps),\ninterquartile mean of {seeds} seeds",
     )
     best_first = sorted(range(len(settings)), key=lambda s: -interquartile_mean(last[s]))
     shown = best_first[:12]
@@ -165,9 +165,8 @@ def main(
         [
             {
                 "setting": sweep_plots.told({name: row[name] for name in settings[0]}),
-                "last score (IQM)": "{:.1f} \\[{:.1f}, {:.1f}]".format(
-                    row["last_score_iqm"], *row["last_score_iqm_interval"]
-                ),
+                "last": f"{row['last_score_iqm']:.1f}",
+                "95 %": "{:.0f}-{:.0f}".format(*row["last_score_iqm_interval"]),
                 f">= {0.95 * max_steps:g}": f"{row['share_at_95_percent']:.0%}",
                 "steps": f"{row['steps_mean']:.0f}",
                 "not finite": f"{row['failed']}",
@@ -178,8 +177,8 @@ def main(
     programs = "one program" if result.programs == 1 else f"{result.programs} programs"
     _console.console.print(
         f"{len(settings) * seeds} runs, {result.places} side by side, by {programs} compiled in {result.compile_seconds:.1f} "
-        f"s; they ran {result.run_seconds:.1f} s. In brackets 95 % bootstrap intervals; a run that failed counts with its last "
-        "score, or 0."
+        f"s; they ran {result.run_seconds:.1f} s. last: interquartile mean of the seeds' last scores, and its 95 % bootstrap "
+        "interval; a run that failed counts with its last score, or 0."
     )
     _console.files(path)
 

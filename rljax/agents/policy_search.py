@@ -326,8 +326,8 @@ class Gaussian(NamedTuple):
 def evolution_strategy(
     population: int = 101,
     *,
-    sigma: ArrayLike = 0.1,
-    learning_rate: ArrayLike = 0.05,
+    sigma: ArrayLike = 0.5,
+    learning_rate: ArrayLike = 0.5,
     optimiser: Callable[..., optax.GradientTransformation] = optax.adam,
 ) -> Method:
     """OpenAI's: noise in opposite pairs, returns only by their ranks.

@@ -174,7 +174,7 @@ def search_curves(
         path, 2, len(searches), title=title, size=size, sharex="col", sharey="row", height_ratios=(2, 1)
     ) as axes:
         for (upper, lower), (name, search) in zip(axes.T, searches.items(), strict=True):
-            upper.set_title(name, loc="left", fontsize=10, fontweight="bold")
+            upper.set_title(name.replace("_", " "), loc="left", fontsize=10, fontweight="bold")
             longest = max(len(values) for values in search.values())
             for axis, kind, colour in (
                 (upper, "best", COLOURS[2]),
@@ -189,10 +189,10 @@ def search_curves(
                 axis.plot(curve.steps, curve.middle, color=colour, linewidth=2, label=kind, marker=marker)
             if best_possible is not None:
                 upper.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
-            upper.set_ylim(bottom=0)
-            lower.set_ylim(bottom=0)
             lower.xaxis.get_major_locator().set_params(integer=True)
         seeds = next(iter(next(iter(searches.values())).values())).shape[1]
+        for axis in axes[:, 0]:  # shared along the row, and final only once all are drawn
+            axis.set_ylim(bottom=0)
         axes[0, 0].set_ylabel("fitness of candidates (mean return)")
         axes[1, 0].set_ylabel("spread of candidates")
         axes[0, 0].legend(frameon=False, fontsize=8)
