@@ -91,6 +91,7 @@ STEPS = {
     "reward infinite": Bad(part(1, lambda r: INF), "reward", "inf"),
     "reward minus infinity": Bad(part(1, lambda r: np.float32(-INF)), "reward", "-inf"),
     "reward beyond float32": Bad(part(1, lambda r: 1e39), "reward", "1e+39"),
+    "reward a large integer": Bad(part(1, lambda r: 10**39), "reward", "1" + 39 * "0"),
     "reward None": Bad(part(1, lambda r: None), "reward", "None"),
     "reward in words": Bad(part(1, lambda r: "1.0"), "reward", "'1.0'"),
     "reward [1]": Bad(part(1, lambda r: np.array([r])), "reward", "array([1.])"),

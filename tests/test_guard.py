@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import gymnasium
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from bad_environments import (
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from experiments import __main__ as command_line
 from rljax.envs import guard_checks
 from rljax.envs.guard import BadEnvironment, guarded
 
@@ -281,6 +284,12 @@ def test_the_fast_look_never_passes_what_the_exact_one_refuses():
         elif value.ndim and value.dtype.kind != "f":
             assert fault(value, None) is not None  # and where it can be sure, it is
         assert not ok(value, value)
+
+
+def test_what_it_costs_can_be_measured(tmp_path):
+    command_line.run(["benchmarks.guard", "--quick", "--seconds", "0.001", "--out", str(tmp_path)])
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert len(summary) == 9 and all(row["microseconds_per_step"] > 0 for row in summary.values())
 
 
 def test_refusals():

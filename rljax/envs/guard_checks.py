@@ -69,7 +69,8 @@ def reward(value: Any) -> Fault | None:
     """One finite number, no truth value and no array."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return Fault("reward", short(value), "one number", "Return float(reward).")
-    return None if LEAST <= float(value) <= LARGEST else _infinite("reward", value)
+    number = value if isinstance(value, int) else float(value)
+    return None if LEAST <= number <= LARGEST else _infinite("reward", value)
 
 
 def flag(name: str, value: Any) -> Fault | None:
@@ -289,7 +290,7 @@ def _content(name: str, value: np.ndarray, low: np.ndarray, high: np.ndarray) ->
 
 
 def _infinite(name: str, value: Any) -> Fault:
-    size = "" if not math.isfinite(value) else ", one that float32 can hold"
+    size = ", one that float32 can hold" if isinstance(value, int) or math.isfinite(value) else ""
     return Fault(name, str(value), f"a finite number{size}", "Look for an overflow, a division by zero, a root of -1.")
 
 

@@ -68,13 +68,11 @@ class HostEnvironment:
         self.env = guard.guarded(env, env_id=env_id, max_episode_steps=max_episode_steps, bounds=bounds)
         if isinstance(self.env, guard.GuardedVectorEnv):
             self.num_envs, self._mode = self.env.num_envs, self.env.autoreset_mode
-            space, self.actions = (
-                self.env.single_observation_space,
-                host_spaces.actions(self.env.single_action_space, self.num_envs),
-            )
+            space, action_space, vector = self.env.single_observation_space, self.env.single_action_space, self.num_envs
         else:
             self.num_envs, self._mode = 1, None
-            space, self.actions = self.env.observation_space, host_spaces.actions(self.env.action_space)
+            space, action_space, vector = self.env.observation_space, self.env.action_space, None
+        self.actions = host_spaces.actions(action_space, vector)
         self.observations = host_spaces.observations(space, self.num_envs)
         self._one = host_spaces.observations(space)
         self._resetting = np.zeros(self.num_envs, bool)  # by themselves, in the next step
