@@ -206,13 +206,13 @@ def test_any_world_is_drawn_by_a_function_of_its_state():
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: RljaxEnv(CartPole), TypeError, "env is <class.*; expected an environment, such as envs.CartPole()"),
+        (lambda: RljaxEnv(CartPole), TypeError, "world is <class.*; expected an environment, such as envs.CartPole()"),
         (
             lambda: RljaxEnv(gymnasium.make("CartPole-v1")),
             TypeError,
             "expected an environment, such as envs.CartPole()",
         ),
-        (lambda: RljaxEnv(None), TypeError, "env is None; expected an environment"),
+        (lambda: RljaxEnv(None), TypeError, "world is None; expected an environment"),
         (
             lambda: RljaxEnv(CartPole(), render_mode="human"),
             gymnasium.error.UnsupportedMode,

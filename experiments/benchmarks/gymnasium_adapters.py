@@ -9,9 +9,8 @@ from typing import Any
 
 from experiments.benchmarks.interleave import Prepared
 
-FUNCTIONAL, NUMPY = "Gymnasium's FunctionalJaxVectorEnv", "Gymnasium's NumPy vector"
+FUNCTIONAL, NUMPY = "Gymnasium, JAX", "Gymnasium, NumPy"  # its FunctionalJaxVectorEnv and CartPoleVectorEnv
 BARS = {1: {}, 64: {}, 1024: {FUNCTIONAL: 50.0, NUMPY: 0.5}, 16384: {NUMPY: 1.0}}
-STEPS = 32  # of every environment in one call: short, since one contender takes seconds for them
 OURS = "rljax.envs.gymnasium:rljax/CartPole-v1"
 
 
@@ -40,10 +39,10 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, rounds:
     for num_envs, bars in BARS.items():
         contenders = {
             "rljax": {"name": OURS},
-            "rljax, same-step reset": {"name": OURS, "autoreset_mode": "SameStep"},
+            "rljax, same step": {"name": OURS, "autoreset_mode": "SameStep"},
             "rljax, JAX arrays": {"name": OURS, "arrays": "jax"},
             NUMPY: {"name": "CartPole-v1"},
-            FUNCTIONAL: {"name": "phys2d/CartPole-v1"},
+            FUNCTIONAL: {"name": "phys2d/CartPole-v1", "num_steps": 8},  # seconds: it compiles all along
         }
         cases[f"N = {num_envs}"] = ({who: {**what, "num_envs": num_envs} for who, what in contenders.items()}, bars)
     path, summary = folder.create(out, "benchmarks.gymnasium_adapters"), {}
@@ -80,14 +79,14 @@ def single(seed: int, name: str) -> Prepared:
     return Prepared(run, len(actions), _begun(env, seed, actions[0]))
 
 
-def vector(seed: int, name: str, num_envs: int, **options: Any) -> Prepared:
+def vector(seed: int, name: str, num_envs: int, num_steps: int = 32, **options: Any) -> Prepared:
     """`gymnasium.make_vec`; a step that only resets is counted as one, alike for all, as is one that is frozen."""
     import gymnasium
     import jax
     import numpy as np
 
     envs = gymnasium.make_vec(name, num_envs, vectorization_mode="vector_entry_point", **options)
-    actions: Any = np.random.default_rng(seed).integers(0, 2, (STEPS, num_envs))
+    actions: Any = np.random.default_rng(seed).integers(0, 2, (num_steps, num_envs))
     if envs.metadata.get("jax") or "phys2d" in name:
         actions = [jax.device_put(row) for row in actions]
 
@@ -95,11 +94,11 @@ def vector(seed: int, name: str, num_envs: int, **options: Any) -> Prepared:
         answers = [envs.step(action)[0] for action in actions]
         jax.block_until_ready(answers[-1])
 
-    return Prepared(run, STEPS * num_envs, _begun(envs, seed, actions[0]))
+    return Prepared(run, num_steps * num_envs, _begun(envs, seed, actions[0]))
 
 
 def _begun(env: Any, seed: int, action: Any) -> float:
-    """Seconds of the first reset and the first step: compilation, where there is one."""
+    """Seconds of the first reset and the first step: compilation, where there is one that no other contender has done."""
     begin = time.perf_counter()
     env.reset(seed=seed)
     env.step(action)

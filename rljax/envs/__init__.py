@@ -1,4 +1,7 @@
-"""Environments as immutable pytrees of physical parameters with pure `reset` and `step` (the contract: `envs.base`)."""
+"""Environments as immutable pytrees of physical parameters with pure `reset` and `step` (the contract: `envs.base`).
+
+Behind Gymnasium's interfaces they stand in `rljax.envs.gymnasium`, which is imported by itself.
+"""
 
 from rljax.envs.base import Environment as Environment
 from rljax.envs.cartpole import CartPole as CartPole

@@ -165,7 +165,7 @@ def spaces_of(env: Environment) -> tuple[spaces.Space, spaces.Space]:
       TypeError: not an rljax environment, or spaces that arrays cannot fill.
       ValueError: a tabular world where some action is not available in some state: Gymnasium's spaces cannot say so.
     """
-    checks.environment("env", env)
+    checks.environment("world", env)
     for name in ("observation_space", "action_space"):
         _refuse_space(name, getattr(env, name, None))
     inner = _innermost(env)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
@@ -154,7 +155,8 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Any) -> None:
         """New lanes for those environments of the mask that a seed, or a generator not seen before, speaks of."""
-        listed = isinstance(seed, Sequence | np.ndarray)
+        seed = seed.tolist() if isinstance(seed, np.ndarray) else seed
+        listed = isinstance(seed, Sequence)
         if listed and len(seed) != self.num_envs:
             raise ValueError(f"seed has {len(seed)} entries; expected {self.num_envs}, one for each environment.")
         super().reset(seed=None if listed else seed)
@@ -174,8 +176,8 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         if new.all():
             self._lane, self._clock = lane, clock
         else:
-            self._lane = np.where(new[:, None], lane, self._lane)
-            self._clock = np.where(new, clock, self._clock)
+            self._lane = jnp.where(new[:, None], lane, self._lane)
+            self._clock = jnp.where(new, clock, self._clock)
 
     def _mask(self, mask: Any) -> Any:
         if mask is None:
