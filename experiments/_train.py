@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments import _console, _play
-from rljax import checks, envs, structs, train
+from experiments import _console
+from experiments._world import World
+from rljax import checks, structs, train
 from rljax.runs import checkpoint, folder, plots
 from rljax.runs.statistics import bootstrap_interval, interquartile_mean
 
@@ -22,7 +22,15 @@ Variants = Mapping[
 
 
 def each(
-    variants: Variants, keys: Array, num_steps: int, *, eval_every: int, chunk: int, watched: str, **options: Any
+    variants: Variants,
+    keys: Array,
+    num_steps: int,
+    *,
+    eval_every: int,
+    chunk: int,
+    watched: str,
+    how: Callable[..., train.Result] = train.train,
+    **options: Any,
 ) -> tuple[dict[str, train.Result], dict[str, str]]:
     """The result of every variant, and what went wrong with those that failed: what there is of them is kept.
 
@@ -31,6 +39,7 @@ def each(
       keys: [seeds], the same for all.
       num_steps, eval_every, chunk, options: of `train.train`.
       watched: the metric that the bar shows, or "score".
+      how: `train.train`, or what trains in another world (`_world.World.train`).
     """
     results: dict[str, train.Result] = {}
     failures: dict[str, str] = {}
@@ -45,7 +54,7 @@ def each(
 
             settings = {"eval_every": eval_every, "chunk": chunk, "on_chunk": show, **options, **own}
             try:
-                result = train.train(algorithm, jax.random.clone(keys), num_steps, **settings)
+                result = how(algorithm, jax.random.clone(keys), num_steps, **settings)
             except train.Diverged as error:  # what there is is kept, and the other variants are tried
                 result, failures[name] = error.result, str(error)
             if len(result.elapsed) < num_steps or name in failures:
@@ -55,16 +64,15 @@ def each(
 
 
 def before_and_after(
-    path: Path, key: Array, env: envs.Environment, algorithm: structs.Algorithm, member: Array, learned: Any, steps: int
+    path: Path, key: Array, world: World, algorithm: structs.Algorithm, member: Array, learned: Any
 ) -> None:
     """`before.gif` and `after.gif` in `path`: the same episode under the parameters that a member began with, and `learned`."""
     first = jax.jit(lambda key: train.begin(algorithm, key).best)(member)
-    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, learned)
-    for name, played in zip(("before", "after"), _play.record(key, env, algorithm.act, both, steps), strict=True):
-        _play.film(path / f"{name}.gif", env, played, f"{name} training")
+    for name, parameters in (("before", first), ("after", learned)):
+        world.film(path / f"{name}.gif", jax.random.clone(key), algorithm.act, parameters, f"{name} training")
 
 
-def stopping(target: float | None, patience: int, max_steps: int) -> dict[str, Any]:
+def stopping(target: float | None, patience: int, best: float | None) -> dict[str, Any]:
     """The options of `train.train` that stop a run early, none without a target.
 
     Errors:
@@ -77,7 +85,9 @@ def stopping(target: float | None, patience: int, max_steps: int) -> dict[str, A
                 f"patience is {patience}; expected a target beside it. Give --target, or leave patience out."
             )
         return {}
-    checks.real("target", target, 0, max_steps)
+    checks.real(
+        "target", target, *((-np.inf, np.inf) if best is None else (0, best)), above=best is None, below=best is None
+    )
     return {"target": target, "patience": patience}
 
 
@@ -85,7 +95,7 @@ def solve(
     path: Path,
     name: str,
     algorithm: structs.Algorithm,
-    env: envs.Environment,
+    world: World,
     *,
     seed: int,
     seeds: int,
@@ -93,23 +103,22 @@ def solve(
     round_steps: int,
     eval_every: int,
     before: int = 0,
-    max_steps: int,
     test_episodes: int,
     about: Mapping[str, Any],
     **early: Any,
 ) -> None:
-    """Train one learner of CartPole over several seeds, keep the best parameters of each and judge them; write and say it all.
+    """Train one learner over several seeds, keep the best parameters of each and judge them; write and say it all.
 
     Args:
-      path: of the run: scores.csv, learning_curve.png, summary.json, policy.npz, before.gif, after.gif.
+      path: of the run: scores.csv, tests.csv, learning_curve.png, summary.json, policy.npz, before.gif, after.gif.
       name: of the learner, for people.
-      algorithm, env: the learner, and its task.
+      algorithm, world: the learner, and where it lives.
       seed, seeds: of everything random; how many runs.
       rounds: of training, each followed by an evaluation.
       round_steps: environment steps of a round.
       eval_every: steps of the algorithm in a round.
       before: environment steps before the first round.
-      max_steps: most steps of an episode; 95 % of them, of `test_episodes` fresh ones, are a solution.
+      test_episodes: fresh ones, whose mean return is a solution or not.
       about: what must be known to make the policy again: see `_saved`.
       early: of `train.train`: see `stopping`.
     """
@@ -117,10 +126,19 @@ def solve(
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
     contest = {name: (algorithm, early)}
     results, failures = each(
-        contest, keys, rounds * eval_every, eval_every=eval_every, chunk=2, watched="score", score=True
+        contest,
+        keys,
+        rounds * eval_every,
+        eval_every=eval_every,
+        chunk=2,
+        watched="score",
+        how=world.train,
+        score=True,
     )
     result = results[name]
-    lengths = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, max_steps).mean(axis=1)
+    # A run that was broken off may have fewer members than seeds.
+    returns = world.judge(keys_test[: len(result.members.steps)], algorithm.act, result.parameters, test_episodes)
+    returns = returns.mean(axis=1)
     ends = before + round_steps * (1 + np.arange(len(result.scores)))
     folder.write_csv(
         path / "scores.csv",
@@ -131,41 +149,45 @@ def solve(
             if np.isfinite(score)
         ),
     )
+    folder.write_csv(
+        path / "tests.csv",
+        ({"seed": member, "test_mean_return": float(mean)} for member, mean in enumerate(returns)),
+    )
     plots.learning_curves(
         path / "learning_curve.png",
         {name: result.scores},
-        title="CartPole: how long the greedy policy holds the pole",
+        title=f"{world.name}: what the greedy policy returns",
         xlabel=f"evaluation, one every {round_steps} environment steps",
-        ylabel="mean return of 20 episodes (steps)",
-        best_possible=max_steps,
+        ylabel="mean return of 20 episodes",
+        best_possible=world.best,
     )
-    solved, low_high = 0.95 * max_steps, bootstrap_interval(lengths)
+    low_high, solved = bootstrap_interval(returns), world.solved
     summary = {
         "name": name,
         "seeds": seeds,
         "environment_steps": int(ends[-1]),
-        "test_mean_return_iqm": interquartile_mean(lengths),
+        "test_mean_return_iqm": interquartile_mean(returns),
         "test_mean_return_iqm_interval": low_high,
-        "test_mean_return_min": float(lengths.min()),
-        "test_share_of_seeds_that_solve": float((lengths >= solved).mean()),
+        "test_mean_return_min": float(returns.min()),
+        **({} if solved is None else {"test_share_of_seeds_that_solve": float((returns >= solved).mean())}),
         "last_score_iqm": interquartile_mean(plots.last(result.scores)),
         "compile_seconds": result.compile_seconds,
         "run_seconds": result.run_seconds,
         **({"failure": failures[name]} if failures else {}),
     }
     folder.write_json(path / "summary.json", summary)
-    best = int(np.argmax(lengths))
+    best = int(np.argmax(returns))
     learned = jax.tree.map(lambda leaf: leaf[best], result.parameters)
-    checkpoint.save(path / "policy.npz", learned, {"env": "CartPole", "max_steps": max_steps, **about})
-    before_and_after(path, key_film, env, algorithm, keys[best], learned, max_steps)
+    checkpoint.save(path / "policy.npz", learned, {**world.about, **about})
+    before_and_after(path, key_film, world, algorithm, keys[best], learned)
     _console.table(
-        f"CartPole, {seeds} seeds of {ends[-1]} steps (interquartile means; test: {test_episodes} fresh greedy episodes)",
+        f"{world.name}, {seeds} seeds of {ends[-1]} steps (interquartile means; test: {test_episodes} fresh greedy episodes)",
         [
             {
                 "learner": name,
                 "last score": f"{summary['last_score_iqm']:.1f}",
                 "test of the best": f"{summary['test_mean_return_iqm']:.1f} \\[{low_high[0]:.1f}, {low_high[1]:.1f}]",
-                f">= {solved:g}": f"{summary['test_share_of_seeds_that_solve']:.0%}",
+                **({} if solved is None else {f">= {solved:g}": f"{summary['test_share_of_seeds_that_solve']:.0%}"}),
                 "compile": f"{result.compile_seconds:.1f} s",
                 "run": f"{result.run_seconds:.1f} s",
             }

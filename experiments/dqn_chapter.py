@@ -126,10 +126,10 @@ def main(
     import jax
     import numpy as np
 
-    from experiments import _console, _play, _train
+    from experiments import _console, _play, _train, _world
     from rljax import checks, envs
     from rljax.runs import checkpoint, folder, plots
-    from rljax.runs.statistics import interquartile_mean
+    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -171,6 +171,7 @@ def main(
         for name, (algorithm, _) in variants.items()
     }
 
+    played = {name: np.cumsum(result.metrics["length"], axis=0, dtype=float) for name, result in results.items()}
     folder.write_csv(
         path / "episodes.csv",
         (
@@ -178,11 +179,20 @@ def main(
                 "variant": name,
                 "seed": member,
                 "episode": int(episode) + 1,
+                "environment_steps": round(played[name][episode, member]),
                 **{metric: float(values[episode, member]) for metric, values in result.metrics.items()},
             }
             for name, result in results.items()
             for member in range(seeds)
             for episode in np.flatnonzero(np.isfinite(result.metrics["length"][:, member]))
+        ),
+    )
+    folder.write_csv(
+        path / "tests.csv",
+        (
+            {"variant": name, "seed": member, "test_mean_length": float(length)}
+            for name, tested in lengths.items()
+            for member, length in enumerate(tested)
         ),
     )
     plots.learning_curves(
@@ -199,7 +209,9 @@ def main(
             "episodes_iqm": interquartile_mean(result.members.steps),
             "last_lengths_iqm": interquartile_mean(plots.last(result.metrics["length"])),
             "test_mean_length_iqm": interquartile_mean(lengths[name]),
+            "test_mean_length_iqm_interval": bootstrap_interval(lengths[name]),
             "test_share_of_seeds_at_target": float((lengths[name] >= target).mean()),
+            "test_share_of_seeds_at_target_interval": bootstrap_interval(lengths[name] >= target, mean_score),
             "compile_seconds": result.compile_seconds,
             "run_seconds": result.run_seconds,
             **({"failure": failures[name]} if name in failures else {}),
@@ -213,7 +225,7 @@ def main(
     last = jax.tree.map(lambda leaf: leaf[best], results[name].parameters)
     about = {"experiment": "dqn_chapter", "env": "CartPole", "max_steps": max_steps}
     checkpoint.save(path / "policy.npz", last, about)
-    _train.before_and_after(path, key_film, env, algorithm, keys[best], last, max_steps)
+    _train.before_and_after(path, key_film, _world.cartpole(max_steps), algorithm, keys[best], last)
 
     _console.table(
         f"The chapter's DQN on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh greedy episodes)",

@@ -112,6 +112,10 @@ def main(
         path / "values.csv",
         ({"seed": i, **dict(zip(names, map(float, row), strict=True))} for i, row in enumerate(last)),
     )
+    folder.write_csv(
+        path / "tests.csv",
+        ({"seed": i, "minus_largest_error": float(-x)} for i, x in enumerate(np.abs(last - exact).max(axis=1))),
+    )
     whole = kept == steps // every  # then the first table, all zeros, is drawn too
     tabular_plots.learned_action_values(
         path / "q_values.png",

@@ -51,7 +51,7 @@ def main(
     from experiments import _console, _play, _train
     from rljax import agents, checks, envs, networks, policies, shaping
     from rljax.runs import checkpoint, folder, plots
-    from rljax.runs.statistics import interquartile_mean
+    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -104,6 +104,10 @@ def main(
         for name, (algorithm, _) in variants.items()
     }
 
+    played = {
+        name: episodes * np.cumsum(result.metrics["mean_length"], axis=0, dtype=float)
+        for name, result in results.items()
+    }
     folder.write_csv(
         path / "metrics.csv",
         (
@@ -111,6 +115,7 @@ def main(
                 "variant": name,
                 "seed": member,
                 "iteration": int(step) + 1,
+                "environment_steps": round(played[name][step, member]),
                 **{metric: float(values[step, member]) for metric, values in result.metrics.items()},
                 "compile_seconds": round(result.compile_seconds, 3),
                 "run_seconds": round(float(result.elapsed[step]), 3),
@@ -118,6 +123,14 @@ def main(
             for name, result in results.items()
             for member in range(seeds)
             for step in np.flatnonzero(np.isfinite(result.metrics["mean_length"][:, member]))
+        ),
+    )
+    folder.write_csv(
+        path / "tests.csv",
+        (
+            {"variant": name, "seed": member, "test_mean_length": float(length)}
+            for name, tested in lengths.items()
+            for member, length in enumerate(tested)
         ),
     )
     plots.learning_curves(
@@ -134,7 +147,9 @@ def main(
             "iterations_iqm": interquartile_mean(result.members.steps),
             "last_mean_length_iqm": interquartile_mean(plots.last(result.metrics["mean_length"])),
             "test_mean_length_iqm": interquartile_mean(lengths[name]),
+            "test_mean_length_iqm_interval": bootstrap_interval(lengths[name]),
             "test_share_of_seeds_at_target": float((lengths[name] >= target).mean()),
+            "test_share_of_seeds_at_target_interval": bootstrap_interval(lengths[name] >= target, mean_score),
             "compile_seconds": result.compile_seconds,
             "run_seconds": result.run_seconds,
             **({"failure": failures[name]} if name in failures else {}),

@@ -211,6 +211,7 @@ def test_reinforce_quick(trained):
         "config.json",
         "summary.json",
         "metrics.csv",
+        "tests.csv",
         "learning_curve.png",
         "policy.npz",
         "before.gif",

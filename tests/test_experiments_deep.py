@@ -38,7 +38,16 @@ def test_a_learner_leaves_its_curves_its_policy_and_films(name, capsys):
     run = Path("run")
     table = {"dqn_chapter": "episodes.csv"}.get(name, "scores.csv")
     assert {path.name for path in run.iterdir()} == {
-        *("after.gif", "before.gif", "config.json", "learning_curve.png", "policy.npz", "summary.json", table)
+        *(
+            "after.gif",
+            "before.gif",
+            "config.json",
+            "learning_curve.png",
+            "policy.npz",
+            "summary.json",
+            table,
+            "tests.csv",
+        )
     }
     assert "python -m experiments play run" in said
     rows = (run / table).read_text().splitlines()

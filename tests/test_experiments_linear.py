@@ -39,7 +39,8 @@ def test_it_leaves_its_curves_its_policy_and_films_and_play_knows_it(capsys):
     command_line.run(["approximate_q", "--features", "tiles", "--tilings", "4", "--tiles", "2", *SMALL])
     run, said = Path("run"), capsys.readouterr().out
     assert {path.name for path in run.iterdir()} == {
-        *("after.gif", "before.gif", "config.json", "learning_curve.png", "policy.npz", "scores.csv", "summary.json")
+        *("after.gif", "before.gif", "config.json", "learning_curve.png", "policy.npz", "scores.csv", "summary.json"),
+        "tests.csv",
     }
     assert "approximate_q, tiles" in said and "python -m experiments play run" in said
     with Image.open(run / "learning_curve.png") as image:

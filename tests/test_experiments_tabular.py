@@ -58,7 +58,7 @@ def refusal(*arguments):
     return caught.value.code.split("\n")[0]
 
 
-Q_FILES = ("values.csv", "q_values.png", "distribution.png")
+Q_FILES = ("values.csv", "tests.csv", "q_values.png", "distribution.png")
 
 
 def test_q_learning_quick(tmp_path, monkeypatch):
@@ -93,7 +93,7 @@ def test_q_learning_is_the_chapters(tmp_path):
 
 def test_q_learning_of_one_seed_and_of_any_number_of_steps(tmp_path):
     command_line.run(["q_learning", "--seeds", "1", "--steps", "41", "--out", "one"])
-    assert results(tmp_path / "one", ("values.csv", "q_values.png"))["steps"] == 41
+    assert results(tmp_path / "one", ("values.csv", "tests.csv", "q_values.png"))["steps"] == 41
     command_line.run(["q_learning", "--seeds", "2", "--steps", "10007", "--out", "prime"])
     results(tmp_path / "prime", Q_FILES)
 
