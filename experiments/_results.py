@@ -1,0 +1,139 @@
+"""What run folders hold, read again: the curve and the test of every seed of every variant."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rljax.runs import folder
+
+
+class Source(NamedTuple):
+    """Where an experiment writes what, and what its task is."""
+
+    task: str
+    option: str  # that sets the task
+    table: str | None = None  # of the curves, over environment steps
+    column: str = ""  # of that table
+    tested: bool = True  # there is a tests.csv
+
+
+SOURCES = {
+    "approximate_q": Source("CartPole", "max_steps", "scores.csv", "greedy_return"),
+    "dqn": Source("CartPole", "max_steps", "scores.csv", "greedy_return"),
+    "dqn_ablation": Source("CartPole", "max_steps", "scores.csv", "greedy_return", tested=False),
+    "dqn_chapter": Source("CartPole", "max_steps", "episodes.csv", "length"),
+    "pqn": Source("CartPole", "max_steps", "scores.csv", "greedy_return"),
+    "q_learning": Source("the chapter's MDP", "gamma"),
+    "reinforce": Source("CartPole", "max_steps", "metrics.csv", "mean_length"),
+}
+
+
+class Curve(NamedTuple):
+    """What one seed was worth on the way."""
+
+    steps: np.ndarray  # [T] environment steps, ascending
+    scores: np.ndarray  # [T]
+
+
+class Learner(NamedTuple):
+    """One variant of one run, over its seeds."""
+
+    name: str
+    task: str
+    best: float | None  # the highest score there is
+    curves: tuple[Curve, ...]  # one for each seed, or none at all
+    curves_of: str  # what the curves are of
+    tests: np.ndarray  # [R], or [0]
+    tests_of: str  # what the tests are of
+    failure: str | None  # why its training ended before its time
+
+
+def read(paths: Sequence[Path]) -> list[Learner]:
+    """The learners of several folders, each by a name of its own.
+
+    Errors:
+      FileNotFoundError, ValueError: a folder that is none, not of a finished run, or of an experiment that cannot be compared.
+    """
+    resolved = [path.resolve() for path in paths]
+    for i, path in enumerate(paths):
+        if resolved[i] in resolved[:i]:
+            raise ValueError(f"{path} is given twice; expected each run once. Leave one out.")
+    plain = [path.name for path in resolved]
+    learners = []
+    for path, name in zip(paths, plain, strict=True):
+        shown = name if plain.count(name) == 1 else str(path)
+        found = _variants(path)
+        for learner in found:
+            names = [shown] if len(paths) > 1 or not learner.name else []
+            names += [learner.name] if len(found) > 1 else []
+            learners.append(learner._replace(name=": ".join(names) or shown))
+    return learners
+
+
+def _variants(path: Path) -> list[Learner]:
+    """The learners of one folder, by their variants' names; "" where there is one without."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is no folder; expected that of a run, as experiments make them under runs/.")
+    config = folder.read_json(path / "config.json")
+    experiment, used = config.get("experiment"), config.get("used", {})
+    if experiment not in SOURCES:
+        raise ValueError(f"{path} is of {experiment!r}; expected a run of one of {', '.join(SOURCES)}.")
+    source = SOURCES[experiment]
+    if not (path / "summary.json").is_file():
+        raise FileNotFoundError(
+            f"{path} has no summary.json, which is written at the end: the run has not finished. Wait for it, or leave it out."
+        )
+    summary, setting = folder.read_json(path / "summary.json"), used.get(source.option)
+    curves: dict[str, dict[int, list[tuple[float, ...]]]] = {}
+    tests: dict[str, dict[int, list[tuple[float, ...]]]] = {}
+    tests_of = ""
+    if source.table:
+        curves, _ = _table(path / source.table, ("environment_steps", source.column))
+    if source.tested:
+        tests, tests_of = _table(path / "tests.csv", ())
+    cartpole = source.task == "CartPole"
+    return [
+        Learner(
+            name=name,
+            task=f"{source.task} ({source.option.replace('_', ' ')} {setting})",
+            best=float(setting) if cartpole and setting is not None else None,
+            curves=tuple(Curve(*np.array(rows).T) for _, rows in sorted(curves.get(name, {}).items())),
+            curves_of=source.column,
+            tests=np.array([rows[0][0] for _, rows in sorted(tests.get(name, {}).items())]),
+            tests_of=tests_of,
+            failure=_failure(summary, name),
+        )
+        for name in (curves or tests)
+    ]
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> tuple[dict[str, dict[int, list[tuple[float, ...]]]], str]:
+    """variant -> seed -> rows of some columns, or of the last one, whose name is told too."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there; expected it in the folder of a finished run. Run the experiment again."
+        )
+    found: dict[str, dict[int, list[tuple[float, ...]]]] = {}
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        head = list(reader.fieldnames or [""])
+        columns = columns or (head[-1],)
+        if missing := [name for name in ("seed", *columns) if name not in head]:
+            raise ValueError(f"{path} has no column {missing[0]!r}; expected one. Run the experiment again.")
+        for row in reader:
+            values = tuple(float(row[name]) for name in columns)
+            found.setdefault(row.get("variant", ""), {}).setdefault(int(row["seed"]), []).append(values)
+    return found, columns[-1]
+
+
+def _failure(summary: dict[str, Any], name: str) -> str | None:
+    """What the summary says went wrong: it is by variants, has a part that is, or is of one learner."""
+    for place in (summary.get(name), summary.get("variants", {}).get(name), summary):
+        if isinstance(place, dict) and "failure" in place:
+            return str(place["failure"])
+    return None
