@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -139,6 +140,37 @@ def test_the_age_of_each_episode_of_a_vector_is_known(mode):
         *_, terminated, truncated, _ = env.step(np.zeros(3, int))
         if mode is AutoresetMode.DISABLED and (terminated | truncated).any():
             env.reset(options={"reset_mask": terminated | truncated})
+
+
+def test_the_age_of_an_episode_after_many_steps():
+    class Still(gymnasium.vector.VectorEnv):
+        """Nothing but ends, every seven steps, until step 70 000."""
+
+        num_envs, single_action_space = 2, spaces.Discrete(2)
+        single_observation_space = spaces.Box(-np.inf, np.inf, (1,))
+        action_space = spaces.MultiDiscrete([2, 2])
+        observation_space = spaces.Box(-np.inf, np.inf, (2, 1))
+        metadata: ClassVar = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        seen: ClassVar = [np.zeros((2, 1), np.float32) for _ in range(2)]
+        flags: ClassVar = [np.zeros(2, bool), np.ones(2, bool)]
+        reward = np.zeros(2, np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            self.steps = 0
+            return self.seen[0], {}
+
+        def step(self, actions):
+            self.steps += 1
+            ends = self.steps % 7 == 0 and self.steps <= 70_000
+            now = self.seen[self.steps % 2]
+            return now, self.reward, self.flags[ends], self.flags[0], {"final_obs": now} if ends else {}
+
+    env = guarded(Still(), max_episode_steps=20)
+    env.reset()
+    for _ in range(70_019):
+        env.step(None)
+    field = "the episode of environment 0"
+    refusal(lambda: env.step(None), "Still", 70_020, "step 70020", field, "20 steps old and not over")
 
 
 ENDLESS = ("the episode of environment 1", "9 steps old and not over")

@@ -363,10 +363,10 @@ class GuardedVectorEnv(VectorWrapper):
         """Brings `_begun` up to date."""
         if self._flags:
             flags = np.frombuffer(b"".join(self._flags), bool).reshape(-1, 2, *self._shape)
-            ended: np.ndarray = np.logical_or(flags[:, 0], flags[:, 1])  # [K, N]
-            last = self._known + len(ended) - np.argmax(ended[::-1], axis=0)
-            last += self.autoreset_mode is AutoresetMode.NEXT_STEP  # one more step, the reset
-            self._begun = np.where(ended.any(axis=0), last, self._begun)
+            count = np.arange(1, len(flags) + 1, dtype=np.int16)[:, None]
+            last = ((flags[:, 0] | flags[:, 1]) * count).max(axis=0).astype(np.int64)  # [N], 0 if nothing ended
+            reset = self.autoreset_mode is AutoresetMode.NEXT_STEP  # takes a step of its own
+            self._begun = np.where(last > 0, self._known + last + reset, self._begun)
             self._flags.clear()
         self._known = self._watch.steps
 
