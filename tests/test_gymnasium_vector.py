@@ -295,6 +295,19 @@ def test_bad_actions_are_refused_and_change_nothing(actions, says):
     equal(envs.step([0, 1, 0]), other.step([0, 1, 0]))
 
 
+def test_actions_of_parts_are_refused_by_their_parts():
+    envs = RljaxVectorEnv(Compass(), 2)
+    envs.reset(seed=0)
+    good = sample(0, (2,))
+    for actions in ({"far": good["far"]}, {**good, "how": good["way"]}, {**good, "far": good["way"]}):
+        with pytest.raises(
+            gymnasium.error.InvalidAction, match=r"(?s)actions are .*; expected 2 actions, an element of Dict"
+        ):
+            envs.step(actions)
+    with pytest.raises(gymnasium.error.InvalidAction, match="expected 2 actions"):
+        envs.step({**good, "way": np.array([0, 3])})
+
+
 def test_jax_arrays_are_refused_by_shape_and_type():
     envs = RljaxVectorEnv(SHORT, 3, arrays="jax")
     envs.reset(seed=0)
@@ -319,6 +332,8 @@ def test_bad_resets_are_refused_and_change_nothing():
         envs.reset(options={"low": 0.1})
     with pytest.raises(ValueError, match="seed has 3 entries; expected 2"):
         envs.reset(seed=[1, 2, 3])
+    with pytest.raises(gymnasium.error.Error, match="Seed must be"):
+        envs.reset(seed=[1, -2])
     envs.step([0, 1])
     with pytest.raises(
         gymnasium.error.ResetNeeded, match="the episode of environment 0 is over, and autoreset is disabled"

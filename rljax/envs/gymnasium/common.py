@@ -69,22 +69,27 @@ class Answer(NamedTuple):
 
 
 class Single(NamedTuple):
-    """Compiled functions of one environment."""
+    """Compiled functions of one environment:
 
-    start: Callable[..., Any]  # (lane, clock) -> clock, state, observation
-    step: Callable[
-        ..., Any
-    ]  # (lane, clock, state, action) -> clock, state, observation, (reward, terminated, truncated) [3]
+    start(lane, clock) -> clock, state, observation
+    step(lane, clock, state, action) -> clock, state, observation, [3] reward, terminated, truncated
+    """
+
+    start: Callable[..., Any]
+    step: Callable[..., Any]
 
 
 class Many(NamedTuple):
-    """Compiled functions of N environments, all arrays [N, ...]."""
+    """Compiled functions of N environments, all arrays [N, ...]:
 
-    start: Callable[..., Any]  # (lane, clock) -> clock, cursor, observation
-    restart: Callable[
-        ..., Any
-    ]  # (lane, clock, cursor, mask) -> clock, cursor, observation; started where the mask says so
-    step: Callable[..., Any]  # (lane, clock, cursor, action) -> clock, cursor, Answer
+    start(lane, clock) -> clock, cursor, observation
+    restart(lane, clock, cursor, mask) -> clock, cursor, observation; a start where the mask is True
+    step(lane, clock, cursor, action) -> clock, cursor, Answer
+    """
+
+    start: Callable[..., Any]
+    restart: Callable[..., Any]
+    step: Callable[..., Any]
 
 
 class _Held:
@@ -196,7 +201,7 @@ def to_numpy(space: spaces.Space, value: Any, *, copy: bool | None = True) -> An
     if isinstance(space, spaces.Tuple):
         return tuple(to_numpy(*pair, copy=copy) for pair in zip(space, value, strict=True))
     if isinstance(space, spaces.Discrete):
-        return space.dtype.type(value)
+        return space.dtype.type(np.asarray(value))
     return np.array(value, space.dtype, copy=copy)
 
 

@@ -80,7 +80,8 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         self.single_observation_space, self.single_action_space = common.spaces_of(world)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._form = create_empty_array(self.single_action_space, num_envs)  # what actions look like
+        empty = create_empty_array(self.single_action_space, num_envs)
+        self._form = jax.tree.flatten(common.to_numpy(self.action_space, empty))  # what actions look like
         self.world, self.num_envs, self.render_mode, self.arrays = world, num_envs, render_mode, arrays
         self.autoreset_mode, self._draw = AutoresetMode(mode), draw or common.drawing_of(world)
         common.render_mode(render_mode, self._draw)
@@ -159,15 +160,15 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         listed = isinstance(seed, Sequence)
         if listed and len(seed) != self.num_envs:
             raise ValueError(f"seed has {len(seed)} entries; expected {self.num_envs}, one for each environment.")
+        each = {i: seeding.np_random(one)[0] for i, one in enumerate(seed if listed else ()) if one is not None}
         super().reset(seed=None if listed else seed)
         words = np.zeros((self.num_envs, 2), np.uint32)
         index, new = np.zeros(self.num_envs, np.uint32), np.zeros(self.num_envs, bool)
         if self.np_random is not self._source:
             self._source = self.np_random
             words[:], index[:], new[:] = common.words(self._source), np.arange(self.num_envs), True
-        for i, one in enumerate(seed if listed else ()):
-            if one is not None:
-                words[i], index[i], new[i] = common.words(seeding.np_random(one)[0]), 0, True
+        for i, generator in each.items():
+            words[i], index[i], new[i] = common.words(generator), 0, True
         if not new.any():
             return
         if mask is not None:
@@ -199,19 +200,18 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
         numpy = self.arrays == "numpy"
         if numpy and isinstance(actions, list):
             actions = np.asarray(actions)
-        given, wanted = jax.tree.leaves(actions), jax.tree.leaves(self._form)
-        if len(given) != len(wanted) or not all(
-            hasattr(g, "dtype") and g.shape == w.shape and np.can_cast(g.dtype, w.dtype)
-            for g, w in zip(given, wanted, strict=True)
+        leaves, structure = jax.tree.flatten(actions)
+        wanted, needed = self._form
+        if structure != needed or not all(
+            hasattr(leaf, "dtype") and leaf.shape == want.shape and np.can_cast(leaf.dtype, want.dtype)
+            for leaf, want in zip(leaves, wanted, strict=True)
         ):
             raise gymnasium.error.InvalidAction(self._complaint(actions))
         return common.to_numpy(self.action_space, actions, copy=None) if numpy else actions
 
     def _complaint(self, actions: Any) -> str:
-        single, expected = (
-            self.single_action_space,
-            f"expected {self.num_envs} actions, an element of {self.action_space}",
-        )
+        single = self.single_action_space
+        expected = f"expected {self.num_envs} actions, an element of {self.action_space}"
         if not isinstance(actions, np.ndarray | jax.Array):
             return f"actions are {actions!r}; {expected}."
         if self.arrays == "numpy" and len(actions) == self.num_envs:
