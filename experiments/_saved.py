@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from experiments import _deep_q, approximate_q, policy_search
+from experiments import _deep_q, _world, approximate_q, policy_search
 from rljax import networks, policies
 from rljax.agents.linear_q import values
 
@@ -17,7 +17,7 @@ Policy = tuple[networks.Network, Callable[[Array], Array]]  # the network, and t
 
 
 def _reinforce(about: Mapping[str, Any]) -> Policy:
-    return networks.mlp(about["sizes"]), policies.bernoulli.mode
+    return networks.mlp(about["sizes"]), (policies.bernoulli if about["sizes"][-1] == 1 else policies.categorical).mode
 
 
 def _policy_search(about: Mapping[str, Any]) -> Policy:
@@ -58,12 +58,14 @@ def policy(about: Mapping[str, Any]) -> Policy:
     """What `about` describes.
 
     Errors:
-      ValueError: it describes no policy of CartPole that an experiment saves.
+      ValueError: it describes no policy that an experiment saves.
     """
-    if about.get("env") != "CartPole" or about.get("experiment") not in MADE_BY:
+    env = about.get("env")
+    known = isinstance(env, str) and (env == "CartPole" or env.startswith(_world.PREFIX))
+    if not known or about.get("experiment") not in MADE_BY:
         raise ValueError(
-            f"it is for the environment {about.get('env')!r} and by {about.get('experiment')!r}; expected a policy of "
-            f"CartPole, as one of these saves it: {', '.join(MADE_BY)}."
+            f"it is for the environment {env!r} and by {about.get('experiment')!r}; expected a policy of CartPole or of "
+            f"{_world.PREFIX}ID, as one of these saves it: {', '.join(MADE_BY)}."
         )
     try:
         return MADE_BY[about["experiment"]](about)

@@ -151,7 +151,7 @@ def solve(
     )
     folder.write_csv(
         path / "tests.csv",
-        ({"seed": member, "test_mean_return": float(mean)} for member, mean in enumerate(returns)),
+        ({"seed": member, "test_mean_length": float(mean)} for member, mean in enumerate(returns)),
     )
     plots.learning_curves(
         path / "learning_curve.png",

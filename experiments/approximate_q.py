@@ -54,8 +54,8 @@ def main(
       patience: ... once so many evaluations in a row have reached it.
       test_episodes: fresh episodes that judge the weights of each seed.
     """
-    from experiments import _train
-    from rljax import agents, checks, envs
+    from experiments import _train, _world
+    from rljax import agents, checks
     from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
@@ -86,9 +86,9 @@ def main(
             f"{made.size} features of {at_once} environments at once take about {needed / 2**30:.1f} GiB; expected at most 4. "
             "Take a smaller order or fewer seeds."
         )
-    env = envs.TimeLimit(envs.CartPole(), max_steps)
+    world = _world.cartpole(max_steps)
     algorithm = agents.linear_q(
-        env,
+        world.env,
         made,
         num_envs=num_envs,
         unroll_steps=UNROLL_STEPS,
@@ -103,13 +103,12 @@ def main(
         path,
         f"approximate_q, {features}",
         algorithm,
-        env,
+        world,
         seed=seed,
         seeds=seeds,
         rounds=steps // round_steps,
         round_steps=round_steps,
         eval_every=EVAL_EVERY,
-        max_steps=max_steps,
         test_episodes=test_episodes,
         about={"experiment": "approximate_q", "features": features, "sizes": sizes},
         **early,

@@ -29,8 +29,8 @@ def main(
     import jax
     import numpy as np
 
-    from experiments import _console, _play, _saved
-    from rljax import checks, envs
+    from experiments import _console, _saved, _world
+    from rljax import checks
     from rljax.runs import checkpoint, folder
 
     options = {"run_folder": run_folder, "seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
@@ -44,14 +44,13 @@ def main(
         checks.integer("max_steps", limit, 1)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{file} cannot be played: {error}") from error
-    steps = limit if max_steps is None else max_steps
-    checks.integer("max_steps", steps, 1)
+    world = _world.again(about, max_steps)
     parameters = checkpoint.load(file, jax.eval_shape(network.init, jax.random.key(0)))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)):
         raise ValueError(f"{file} holds parameters that are not finite; expected numbers. Train again.")
     episodes = min(episodes, 10) if quick else episodes
     path = folder.create(out, "play")
-    folder.write_config(path, "play", options, {"episodes": episodes, "max_steps": steps})
+    folder.write_config(path, "play", options, {"episodes": episodes, "max_steps": world.max_steps})
 
     def act(parameters: object, key: jax.Array, observation: jax.Array) -> jax.Array:
         del key
@@ -59,16 +58,15 @@ def main(
 
     # Of one seed the first three are those of the training: fresh episodes are none that were trained on.
     key_judge, key_film = jax.random.split(jax.random.key(seed), 5)[3:]
-    env, one = envs.CartPole(), jax.tree.map(lambda leaf: leaf[None], parameters)
-    lengths = _play.judge(key_judge[None], env, act, one, episodes, steps)[0]
-    (played,) = _play.record(key_film, env, act, one, steps)
-    _play.film(path / "play.gif", env, played, run_folder.resolve().name)
+    one = jax.tree.map(lambda leaf: leaf[None], parameters)
+    returns = world.judge(key_judge[None], act, one, episodes)[0]
+    world.film(path / "play.gif", key_film, act, parameters, run_folder.resolve().name)
     summary = {
         "episodes": episodes,
-        "mean_length": float(lengths.mean()),
-        "min": int(lengths.min()),
-        "median": float(np.median(lengths)),
-        "max": int(lengths.max()),
+        "mean_return": float(returns.mean()),
+        "min": float(returns.min()),
+        "median": float(np.median(returns)),
+        "max": float(returns.max()),
     }
     folder.write_json(path / "summary.json", summary)
     _console.table(f"{file}", [{name.replace("_", " "): f"{value:g}" for name, value in summary.items()}])

@@ -55,7 +55,7 @@ def main(
     import numpy as np
     import optax
 
-    from experiments import _console, _play, _train
+    from experiments import _console, _play, _train, _world
     from rljax import agents, checks, envs
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean
@@ -150,7 +150,7 @@ def main(
     champion = jax.tree.map(lambda leaf: leaf[best], results[name].parameters)
     about = {"experiment": "policy_search", "env": "CartPole", "max_steps": max_steps, "policy": policy}
     checkpoint.save(path / "policy.npz", champion, about)
-    _train.before_and_after(path, key_film, env, algorithm, keys[best], champion, max_steps)
+    _train.before_and_after(path, key_film, _world.cartpole(max_steps), algorithm, keys[best], champion)
 
     _console.table(
         f"Policy search on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",

@@ -10,6 +10,7 @@ def main(
     seed: int = 0,
     out: Path | None = None,
     quick: bool = False,
+    env: str = "CartPole",
     seeds: int = 8,
     steps: int = 500_000,
     hidden: tuple[int, ...] = (128, 128),
@@ -20,7 +21,7 @@ def main(
     lambda_: float = 0.95,
     gamma: float = 0.99,
     learning_rate: float = 2.5e-4,
-    max_steps: int = 500,
+    max_steps: int | None = None,
     target: float | None = None,
     patience: int = 1,
     test_episodes: int = 100,
@@ -31,6 +32,7 @@ def main(
       seed: of everything random.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 2 seeds of 10 blocks, episodes of at most 50, 10 test episodes.
+      env: CartPole, on the device, or gymnasium:ID, any of Gymnasium's with actions that can be numbered.
       seeds: independent runs.
       steps: most steps of the environment; whole evaluations, each after 10 blocks of num_envs x unroll_steps.
       hidden: widths of the network's layers.
@@ -41,21 +43,21 @@ def main(
       lambda_: how far targets look: 0 one step, 1 to the end.
       gamma: discount in [0, 1].
       learning_rate: at the start; falls to zero.
-      max_steps: most steps of an episode.
+      max_steps: most steps of an episode; default: 500 on CartPole, Gymnasium's own elsewhere.
       target: mean return of 20 greedy episodes that stops a seed early; default: none does ...
       patience: ... once so many evaluations in a row have reached it.
       test_episodes: fresh episodes that judge the parameters of each seed.
     """
     import optax
 
-    from experiments import _train
-    from rljax import agents, checks, envs, networks
+    from experiments import _train, _world
+    from rljax import agents, checks, networks
     from rljax.agents.pqn import clipped_radam
     from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    names = ("seeds", "steps", "num_envs", "unroll_steps", "epochs", "minibatches", "max_steps")
+    names = ("seeds", "steps", "num_envs", "unroll_steps", "epochs", "minibatches")
     for name in (*names, "test_episodes"):
         checks.integer(name, options[name], 1)
     round_steps = 10 * num_envs * unroll_steps
@@ -64,17 +66,19 @@ def main(
             f"steps is {steps}; expected at least one evaluation, {round_steps} (10 blocks of {num_envs} x {unroll_steps}). "
             "Take more steps or smaller blocks."
         )
-    early = _train.stopping(target, patience, max_steps)
+    world = _world.of(env, num_envs, max_steps)
+    early = _train.stopping(target, patience, world.best)
     if quick:
-        seeds, steps, max_steps = min(seeds, 2), round_steps, min(max_steps, 50)
-        test_episodes = min(test_episodes, 10)
+        seeds, steps, test_episodes = min(seeds, 2), round_steps, min(test_episodes, 10)
+        max_steps = min(world.max_steps, 50)
+        world = _world.of(env, num_envs, max_steps)
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     used = {name: value for name, value in locals().items() if name in options}
     rounds = steps // round_steps
     updates = 10 * rounds * epochs * minibatches
-    env, sizes = envs.TimeLimit(envs.CartPole(), max_steps), [4, *hidden, 2]
+    sizes = [world.observations, *hidden, world.actions]
     algorithm = agents.pqn(
-        env,
+        world.env,
         networks.q_network(sizes, layer_norm=True),
         num_envs=num_envs,
         unroll_steps=unroll_steps,
@@ -85,7 +89,7 @@ def main(
         learning_rate=learning_rate,
         optimiser=lambda rate: clipped_radam(optax.linear_schedule(rate, 0.0, updates)),
         epsilon=optax.linear_schedule(1.0, 0.2, rounds * round_steps // 5),
-        max_steps=max_steps,
+        max_steps=world.max_steps,
     )
     path = folder.create(out, "pqn")
     folder.write_config(path, "pqn", options, used)
@@ -93,13 +97,12 @@ def main(
         path,
         "pqn",
         algorithm,
-        env,
+        world,
         seed=seed,
         seeds=seeds,
         rounds=rounds,
         round_steps=round_steps,
         eval_every=10,
-        max_steps=max_steps,
         test_episodes=test_episodes,
         about={"experiment": "pqn", "sizes": sizes},
         **early,

@@ -6,7 +6,7 @@ The chapter's set-up: 4-5-1 network, 150 iterations of 10 episodes of at most 20
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 def main(
@@ -14,10 +14,11 @@ def main(
     seed: int = 0,
     out: Path | None = None,
     quick: bool = False,
+    env: str = "CartPole",
     seeds: int = 16,
     iterations: int = 150,
     episodes: int = 10,
-    max_steps: int = 200,
+    max_steps: int | None = None,
     gamma: float = 0.95,
     learning_rate: float = 0.01,
     optimiser: Literal["adam", "nadam"] = "adam",
@@ -32,15 +33,18 @@ def main(
       seed: of everything random.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 2 seeds, 10 iterations of 50 steps, 10 test episodes.
+      env: CartPole, on the device, or gymnasium:ID, any of Gymnasium's with actions that can be numbered; there the variants
+        are plain and, with a target, early stopping.
       seeds: independent runs of each variant.
       iterations: updates of each run, a multiple of 5.
       episodes: played for each update.
-      max_steps: most steps of an episode.
+      max_steps: most steps of an episode; default: 200 on CartPole, Gymnasium's own elsewhere.
       gamma: discount in [0, 1].
       learning_rate: of the optimiser.
       optimiser: the chapter's editions use either.
       baseline: learn a value function and subtract it from the returns.
-      target: mean steps of the greedy policy that stop the third variant (default: 97.5 % of max_steps, 195 of 200) ...
+      target: mean return of the greedy policy that stops the last variant (default on CartPole: 97.5 % of max_steps, 195 of
+        200) ...
       patience: ... once so many evaluations in a row (every 5 iterations, 20 episodes) have reached it.
       test_episodes: fresh episodes that judge each trained policy.
     """
@@ -48,14 +52,14 @@ def main(
     import numpy as np
     import optax
 
-    from experiments import _console, _play, _train
-    from rljax import agents, checks, envs, networks, policies, shaping
+    from experiments import _console, _train, _world
+    from rljax import agents, checks, networks, policies, shaping
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "iterations", "episodes", "max_steps", "patience", "test_episodes"):
+    for name in ("seeds", "iterations", "episodes", "patience", "test_episodes"):
         checks.integer(name, options[name], 1)
     every = 5
     if iterations % every:
@@ -63,44 +67,59 @@ def main(
             f"iterations is {iterations}; expected a multiple of {every}, since the greedy policy is evaluated once in "
             f"{every}. Take {-(-iterations // every) * every}."
         )
+    on_device = env == "CartPole"
+    world = _world.of(env, 1, 200 if on_device and max_steps is None else max_steps)
     if target is not None:
-        checks.real("target", target, 0, max_steps)
+        _train.stopping(target, patience, world.best)
     if quick:
-        seeds, iterations, max_steps = min(seeds, 2), min(iterations, 10), min(max_steps, 50)
+        seeds, iterations, max_steps = min(seeds, 2), min(iterations, 10), min(world.max_steps, 50)
         test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
-    target = 0.975 * max_steps if target is None else target
+        world = _world.of(env, 1, max_steps)
+    target = 0.975 * world.max_steps if target is None and on_device else target
     used = {name: value for name, value in locals().items() if name in options}
-    env, sizes = envs.CartPole(), (4, 5, 1)
+    two = world.actions == 2  # the chapter's single sigmoid unit
+    sizes = (world.observations, 5 if two else 32, 1 if two else world.actions)
     plain, shaped = (
         agents.reinforce(
-            env,
+            world.env,
             networks.mlp(sizes),
-            distribution=policies.bernoulli,
+            distribution=policies.bernoulli if two else policies.categorical,
             episodes_per_update=episodes,
-            max_steps=max_steps,
+            max_steps=world.max_steps,
             gamma=gamma,
             learning_rate=learning_rate,
             optimiser={"adam": optax.adam, "nadam": optax.nadam}[optimiser],
             shaping=reward,
-            baseline=networks.mlp((4, 16, 1)) if baseline else None,
+            baseline=networks.mlp((world.observations, 16, 1)) if baseline else None,
         )
-        for reward in (None, shaping.angle_penalty)
+        for reward in (None, shaping.angle_penalty if on_device else None)
     )
-    variants = {
-        "plain": (plain, {}),
-        "shaped": (shaped, {}),
-        "shaped, early stopping": (shaped, {"target": target, "patience": patience}),
-    }
+    early = {"target": target, "patience": patience}
+    variants: _train.Variants = {"plain": (plain, {})}
+    if on_device:
+        variants |= {"shaped": (shaped, {}), "shaped, early stopping": (shaped, early)}
+    elif target is not None:
+        variants |= {"early stopping": (plain, early)}
+
+    def share(returns: np.ndarray, target: float) -> dict[str, Any]:
+        reached = returns >= target
+        return {
+            "test_share_of_seeds_at_target": float(reached.mean()),
+            "test_share_of_seeds_at_target_interval": bootstrap_interval(reached, mean_score),
+        }
+
     path = folder.create(out, "reinforce")
     folder.write_config(path, "reinforce", options, used)
 
     key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
-    results, failures = _train.each(variants, keys, iterations, eval_every=every, chunk=2, watched="mean_length")
-    lengths = {
-        name: _play.judge(keys_test, env, algorithm.act, results[name].parameters, test_episodes, max_steps).mean(
-            axis=1
-        )
+    results, failures = _train.each(
+        variants, keys, iterations, eval_every=every, chunk=2, watched="mean_length", how=world.train
+    )
+    returns = {
+        name: world.judge(
+            keys_test[: len(results[name].members.steps)], algorithm.act, results[name].parameters, test_episodes
+        ).mean(axis=1)
         for name, (algorithm, _) in variants.items()
     }
 
@@ -121,7 +140,7 @@ def main(
                 "run_seconds": round(float(result.elapsed[step]), 3),
             }
             for name, result in results.items()
-            for member in range(seeds)
+            for member in range(len(result.members.steps))
             for step in np.flatnonzero(np.isfinite(result.metrics["mean_length"][:, member]))
         ),
     )
@@ -129,27 +148,27 @@ def main(
         path / "tests.csv",
         (
             {"variant": name, "seed": member, "test_mean_length": float(length)}
-            for name, tested in lengths.items()
+            for name, tested in returns.items()
             for member, length in enumerate(tested)
         ),
     )
     plots.learning_curves(
         path / "learning_curve.png",
-        {name: result.metrics["mean_length"] for name, result in results.items()},
-        title="REINFORCE on CartPole: how long the pole stays up",
+        {name: result.metrics["mean_return"] for name, result in results.items()},
+        title="REINFORCE on CartPole: how long the pole stays up" if on_device else f"REINFORCE on {world.name}",
         xlabel=f"iteration ({episodes} episodes each)",
-        ylabel="mean episode length (steps)",
-        best_possible=max_steps,
+        ylabel="mean episode length (steps)" if on_device else "mean return of an episode",
+        best_possible=world.best,
     )
     summary = {
         name: {
             "seeds": seeds,
             "iterations_iqm": interquartile_mean(result.members.steps),
             "last_mean_length_iqm": interquartile_mean(plots.last(result.metrics["mean_length"])),
-            "test_mean_length_iqm": interquartile_mean(lengths[name]),
-            "test_mean_length_iqm_interval": bootstrap_interval(lengths[name]),
-            "test_share_of_seeds_at_target": float((lengths[name] >= target).mean()),
-            "test_share_of_seeds_at_target_interval": bootstrap_interval(lengths[name] >= target, mean_score),
+            "last_mean_return_iqm": interquartile_mean(plots.last(result.metrics["mean_return"])),
+            "test_mean_length_iqm": interquartile_mean(returns[name]),
+            "test_mean_length_iqm_interval": bootstrap_interval(returns[name]),
+            **({} if target is None else share(returns[name], target)),
             "compile_seconds": result.compile_seconds,
             "run_seconds": result.run_seconds,
             **({"failure": failures[name]} if name in failures else {}),
@@ -160,21 +179,20 @@ def main(
 
     name, (algorithm, _) = list(variants.items())[-1]
     result = results[name]
-    best = int(np.argmax(lengths[name]))
+    best = int(np.argmax(returns[name]))
     last = jax.tree.map(lambda leaf: leaf[best], result.parameters)
-    about = {"experiment": "reinforce", "env": "CartPole", "max_steps": max_steps, "sizes": sizes}
-    checkpoint.save(path / "policy.npz", last.policy, about)
-    _train.before_and_after(path, key_film, env, algorithm, keys[best], last, max_steps)
+    checkpoint.save(path / "policy.npz", last.policy, {**world.about, "experiment": "reinforce", "sizes": sizes})
+    _train.before_and_after(path, key_film, world, algorithm, keys[best], last)
 
     _console.table(
-        f"REINFORCE on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
+        f"REINFORCE on {world.name}, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
         [
             {
                 "variant": name,
                 "updates": f"{row['iterations_iqm']:.0f}",
-                "last length": f"{row['last_mean_length_iqm']:.1f}",
+                "last return": f"{row['last_mean_return_iqm']:.1f}",
                 "greedy test": f"{row['test_mean_length_iqm']:.1f}",
-                f">= {target:g}": f"{row['test_share_of_seeds_at_target']:.0%}",
+                **({} if target is None else {f">= {target:g}": f"{row['test_share_of_seeds_at_target']:.0%}"}),
                 "compile": f"{row['compile_seconds']:.1f} s",
                 "run": f"{row['run_seconds']:.2f} s",
             }
@@ -182,7 +200,7 @@ def main(
         ],
     )
     _console.console.print(
-        "last length: the sampled policy in its last update; greedy test: the kept policy, always taking the likelier action. "
+        "last return: the sampled policy in its last update; greedy test: the kept policy, always taking the likelier action. "
         f"policy.npz and after.gif hold the best seed of that test ({best}) of {name!r}."
     )
     _console.files(path)

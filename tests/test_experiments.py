@@ -258,7 +258,7 @@ def test_play_on_what_reinforce_left(quick):
     summary = summary_of(played)
     assert summary["episodes"] == 10
     assert 5 < summary["min"] <= summary["median"] <= summary["max"] <= 50
-    assert summary["min"] <= summary["mean_length"] <= summary["max"]
+    assert summary["min"] <= summary["mean_return"] <= summary["max"]
     assert frames_of(played / "play.gif") > 5
 
 
@@ -268,7 +268,7 @@ def test_play_from_a_folder_with_any_name_leaves_it_as_it_was(trained, tmp_path)
     shutil.copytree(trained, name)
     before = {path.name: path.read_bytes() for path in Path(name).iterdir()}
     command_line.run(["play", name, "--episodes", "3", "--max-steps", "4", "--out", "short"])
-    assert summary_of(tmp_path / "short") == {"episodes": 3, "mean_length": 4.0, "min": 4, "median": 4.0, "max": 4}
+    assert summary_of(tmp_path / "short") == {"episodes": 3, "mean_return": 4.0, "min": 4, "median": 4.0, "max": 4}
     assert "play.gif" in files_in(tmp_path / "short")
     assert {path.name: path.read_bytes() for path in Path(name).iterdir()} == before
 

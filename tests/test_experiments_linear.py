@@ -66,7 +66,7 @@ def test_it_leaves_its_curves_its_policy_and_films_and_play_knows_it(capsys):
 
     command_line.run(["play", "run", "--quick", "--out", "played"])
     assert (Path("played") / "play.gif").exists()
-    assert 5 < json.loads(Path("played/summary.json").read_text())["mean_length"] <= 20
+    assert 5 < json.loads(Path("played/summary.json").read_text())["mean_return"] <= 20
 
 
 @pytest.mark.parametrize(

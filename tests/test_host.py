@@ -1,139 +1,276 @@
-"""One step is one step, single or vector, whichever way a vector resets: by environments that show where they are."""
+"""The loop over Gymnasium's environments: what learners are given, and that they learn from it as on the device."""
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import gymnasium
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from bad_environments import BadCartPole, Counter, counters
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from rljax import agents, host, losses, networks, train
+from rljax.agents.acting import Acting
+from rljax.agents.dqn import scalar
 from rljax.envs.guard import BadEnvironment
 from rljax.envs.host import HostEnvironment
-
-LENGTHS = (1, 4, 2)  # of the first episodes of the lanes; the following are longer, one by one
-
-
-class Batched(gymnasium.vector.VectorWrapper):
-    """Last observations as one array for all, the other lanes' rows left as they are."""
-
-    def step(self, actions):
-        *answer, info = self.env.step(actions)
-        if "final_obs" in info:
-            final = answer[0].copy()
-            for lane in np.flatnonzero(info["_final_obs"]):
-                final[lane] = info["final_obs"][lane]
-            info = {**info, "final_obs": final}
-        return *answer, info
+from rljax.structs import Algorithm, Learner, Transition
 
 
-def make(kind):
-    if kind == "single":
-        return Counter(LENGTHS[1])
-    if kind == "batched":
-        return Batched(counters(AutoresetMode.SAME_STEP, LENGTHS))
-    return counters(kind, LENGTHS)
+class Count(gymnasium.Env):
+    """Observes (which environment, which episode, which step of it); episodes of `length` steps, then truncated if `cut`."""
+
+    observation_space = spaces.Box(-1e6, 1e6, (3,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, number: int = 0, length: int = 3, cut: bool = False, poison_at: int = -1) -> None:
+        self.number, self.length, self.cut, self.poison_at = number, length, cut, poison_at
+        self.episode, self.t, self.steps = -1, 0, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return self._see(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.t, self.steps = self.t + 1, self.steps + 1
+        over = self.t == self.length
+        reward = np.nan if self.steps == self.poison_at else float(action)
+        return self._see(), reward, over and not self.cut, over and self.cut, {}
+
+    def _see(self) -> np.ndarray:
+        return np.array([self.number, self.episode, self.t], np.float32)
 
 
-@pytest.mark.parametrize("kind", ["single", *AutoresetMode, "batched"])
-def test_every_valid_step_is_a_transition_and_every_transition_a_step(kind):
-    host = HostEnvironment(make(kind))
-    lengths = LENGTHS[1:2] if kind == "single" else LENGTHS
-    before, actions, lost = host.reset(seed=0), np.random.default_rng(0), np.zeros(host.num_envs, int)
-    assert before.tolist() == [[0, 0]] * host.num_envs
-    seen = [[] for _ in lengths]
-    for _ in range(60):
-        action = actions.integers(0, 2, host.num_envs)
-        step = host.step(action)
-        assert step.observation.dtype == step.successor.dtype == step.reward.dtype == np.float32
-        assert step.terminated.dtype == step.truncated.dtype == step.valid.dtype == bool
-        for lane, length in enumerate(lengths):
-            (episode, clock), (to, then) = before[lane], step.successor[lane]
-            if not step.valid[lane]:  # nothing but a reset
-                assert kind is AutoresetMode.NEXT_STEP and not (step.terminated | step.truncated)[lane]
-                assert step.observation[lane].tolist() == [episode + 1, 0]
-                lost[lane] += 1
-                continue
-            assert (to, then) == (episode, clock + 1), "a transition leads from one episode into another"
-            assert step.reward[lane] == then * (1 + action[lane])
-            over = then == length + episode
-            assert step.terminated[lane] == (over and episode % 2 == 1)
-            assert step.truncated[lane] == (over and episode % 2 == 0)
-            seen[lane].append((int(episode), int(then)))
-            begins = over and kind is not AutoresetMode.NEXT_STEP
-            assert step.observation[lane].tolist() == ([episode + 1, 0] if begins else [to, then])
-        before = step.observation
-    for lane, length in enumerate(lengths):  # all of them, in order, none twice
-        every = [(e, t) for e in range(60) for t in range(1, length + e + 1)]
-        assert seen[lane] == every[: len(seen[lane])] and len(seen[lane]) == 60 - lost[lane]
+def several(mode: AutoresetMode, lengths: tuple[int, ...] = (3, 5), **options: Any) -> HostEnvironment:
+    makers = [functools.partial(Count, number, length, **options) for number, length in enumerate(lengths)]
+    return HostEnvironment(gymnasium.vector.SyncVectorEnv(makers, autoreset_mode=mode))
 
 
-def test_what_was_returned_stays():
-    """An environment that writes into what it returned before is refused; ours never does."""
-    host = HostEnvironment(make(AutoresetMode.SAME_STEP))
-    kept, copies = [host.reset(seed=0)], []
-    for t in range(12):
-        copies.append([part.copy() for part in kept[-1]] if t else kept[-1].copy())
-        kept.append(host.step(np.full(3, t % 2)))
-    for one, copy in zip(kept[1:], copies[1:], strict=False):
-        for part, other in zip(one, copy, strict=True):
-            np.testing.assert_array_equal(part, other)
+class Seen(list):
+    """Blocks that a recording learner was given."""
 
 
-def test_all_classic_environments_become_rows():
-    for name, size, number in [
-        ("CartPole-v1", 4, 2),
-        ("Acrobot-v1", 6, 3),
-        ("FrozenLake-v1", 16, 4),
-        ("Blackjack-v1", 45, 2),
-    ]:
-        host = HostEnvironment(gymnasium.make(name))
-        assert (host.observations.size, host.actions.number) == (size, number)
-        observation = host.reset(seed=1)
-        for t in range(30):
-            assert observation.shape == (1, size)
-            observation = host.step(np.array([t % number])).observation
-        host.close()
+def recorder(seen: Seen, num_envs: int, num_steps: int, *, whole: bool = False, warmup: int = 0) -> Algorithm:
+    """Learns nothing, shows everything; always acts with 1, in the warm-up with 0."""
+
+    def keep(block: Transition) -> jax.Array:
+        jax.debug.callback(lambda block: seen.append(jax.tree.map(np.asarray, block)), block, ordered=True)
+        return block.reward.sum()
+
+    def learn(key: jax.Array, state: jax.Array, block: Transition) -> tuple[jax.Array, dict[str, jax.Array]]:
+        del key
+        return state + 1.0, {"total": keep(block), **({"mean_return": jnp.float32(0)} if whole else {})}
+
+    def remember(state: jax.Array, block: Transition) -> jax.Array:
+        return state + 0.0 * keep(block)
+
+    learner = Learner(
+        begin=lambda key, example: jnp.float32(0),
+        explore=lambda state, key, observation: jnp.int32(1),
+        learn=learn,
+        parameters=lambda state: state,
+        num_envs=num_envs,
+        num_steps=num_steps,
+        whole=whole,
+        warmup=warmup,
+        wander=lambda key, observation: jnp.int32(0),
+        remember=remember,
+    )
+    act = lambda params, key, observation: jnp.int32(1)
+    return Algorithm(lambda key: None, lambda key, state: (state, {}), lambda state: state, act, None, learner)  # type: ignore[arg-type]
 
 
-def test_actions_reach_the_environment_as_it_wants_them():
-    class Keys(gymnasium.Env):
-        observation_space, action_space = spaces.Discrete(6, start=1), spaces.MultiDiscrete([2, 3])
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            return 1, {}
-
-        def step(self, action):
-            assert self.action_space.contains(action)
-            return 1 + int(3 * action[0] + action[1]), 0.0, False, False, {}
-
-    host = HostEnvironment(Keys())
-    host.reset()
-    rows = [host.step(np.array([a])).observation for a in range(6)]
-    np.testing.assert_array_equal(np.concatenate(rows), np.eye(6))
+def shown(make: Any, blocks: int, num_steps: int, **options: Any) -> list[Transition]:
+    """The blocks of a run, without that of the compilation."""
+    seen = Seen()
+    env = make()
+    num_envs = options.pop("num_envs", env.num_envs)
+    algorithm = recorder(seen, num_envs, num_steps, **options)
+    host.train(algorithm, make, jax.random.split(jax.random.key(0), 1), blocks)
+    jax.effects_barrier()
+    return seen[1:]
 
 
-def test_the_guard_is_there():
-    host = HostEnvironment(BadCartPole("NaN"), env_id="Cart")
-    host.reset(seed=0)
-    for t in range(6):
-        host.step(np.array([t % 2]))
-    with pytest.raises(BadEnvironment, match=r"Cart, step 7: observation\[2\] is nan; expected a finite number"):
-        host.step(np.array([0]))
-    host = HostEnvironment(BadCartPole(where="for ever"), max_episode_steps=3)
-    host.reset(seed=0)
-    for _ in range(2):
-        host.step(np.array([0]))
-    with pytest.raises(BadEnvironment, match="3 steps old and not over"):
-        host.step(np.array([0]))
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+@pytest.mark.parametrize("cut", [False, True], ids=["terminated", "truncated"])
+def test_every_transition_is_one_of_the_environment_and_none_joins_two_episodes(mode: AutoresetMode, cut: bool) -> None:
+    blocks = shown(functools.partial(several, mode, cut=cut), 5, 4)
+    assert len(blocks) == 5
+    for block in blocks:
+        assert block.observation.shape == block.next_observation.shape == (4, 2, 3)
+        np.testing.assert_array_equal(block.observation[..., :2], block.next_observation[..., :2], "one episode")
+        np.testing.assert_array_equal(block.observation[..., 2] + 1, block.next_observation[..., 2], "one step")
+        over = block.next_observation[..., 2] == np.array([3, 5])
+        np.testing.assert_array_equal(block.terminated, over & (not cut))
+        assert (block.truncated[over] == cut).all() and (block.action == 1).all() and (block.reward == 1).all()
+    # In the order of time, and nothing left out but what an environment did while it waited for the others.
+    everything = jax.tree.map(lambda *leaves: np.concatenate(leaves), *blocks)
+    cuts = everything.truncated & (everything.next_observation[..., 2] != np.array([3, 5]))
+    if mode is not AutoresetMode.NEXT_STEP:
+        assert not cuts.any()
+    for lane in range(2):
+        rows = everything.observation[:, lane, 1:]
+        ends = (everything.terminated | everything.truncated)[:-1, lane]
+        goes_on = (rows[1:, 0] == rows[:-1, 0]) & (rows[1:, 1] == rows[:-1, 1] + 1)
+        np.testing.assert_array_equal(
+            goes_on | ends, np.ones(len(goes_on), bool), "a recursion is cut where time jumps"
+        )
 
 
-def test_refusals():
-    with pytest.raises(TypeError, match=r"the action space is Box.*this learner chooses among numbered actions"):
-        HostEnvironment(gymnasium.make("Pendulum-v1"))
-    with pytest.raises(TypeError, match="expected an environment of Gymnasium"):
-        HostEnvironment(Counter)
-    with pytest.raises(ValueError, match="seed is -1"):
-        HostEnvironment(Counter(2)).reset(seed=-1)
+def test_a_single_environment_and_its_warmup() -> None:
+    first, second, third = shown(lambda: HostEnvironment(Count(7)), 1, 4, warmup=2)
+    np.testing.assert_array_equal(first.observation[:, 0, 1:], [[0, 0], [0, 1], [0, 2], [1, 0]])
+    assert (first.action == 0).all() and (second.action == 0).all() and (third.action == 1).all()
+    np.testing.assert_array_equal(third.observation[:, 0, 1:], [[2, 2], [3, 0], [3, 1], [3, 2]])
+    assert first.valid == first.state == ()
+
+
+def test_whole_episodes_as_many_of_each_environment() -> None:
+    """Whoever took the first to end would take the short ones."""
+    for mode in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+        first, second = shown(functools.partial(several, mode), 2, 6, whole=True, num_envs=4)
+        for block in (first, second):
+            np.testing.assert_array_equal(block.valid.sum(axis=0), [3, 3, 5, 5])
+            np.testing.assert_array_equal(block.observation[0, :, 0], [0, 0, 1, 1])
+            np.testing.assert_array_equal(block.reward.sum(axis=0), [3, 3, 5, 5])
+            for episode, length in enumerate((3, 3, 5, 5)):
+                np.testing.assert_array_equal(block.observation[:length, episode, 2], range(length))
+                assert block.terminated[length - 1, episode] and block.terminated[:, episode].sum() == 1
+                assert len(set(block.observation[:length, episode, 1])) == 1
+        assert len({*first.observation[0, :2, 1], *second.observation[0, :2, 1]}) == 4
+
+
+def test_returns_of_episodes() -> None:
+    env = several(AutoresetMode.NEXT_STEP)
+    returns = host.episodes(env, lambda t, observation: np.array([1, t % 2]), 5, seed=0)
+    np.testing.assert_array_equal(returns.reshape(3, 2)[:, 0], [3, 3, 3])
+    assert returns.shape == (6,) and set(returns.reshape(3, 2)[:, 1]) <= {2.0, 3.0}
+
+
+def acting_matters() -> HostEnvironment:
+    """One step: action 1 pays 1, the other nothing."""
+    return HostEnvironment(Count(length=1))
+
+
+@functools.cache
+def small_dqn() -> tuple[Algorithm, train.Result]:
+    options = {"unroll_steps": 4, "warmup": 40, "batch_size": 16, "learning_rate": 0.05, "head": scalar(), "gamma": 0.9}
+    network = networks.mlp((3, 2))
+    algorithm = agents.dqn(host.task(acting_matters()), network, optimiser=optax.sgd, **options)
+    # Observations grow without bound (which episode); what matters is the difference of the values.
+    make = lambda: HostEnvironment(
+        gymnasium.wrappers.TransformObservation(Count(length=1), np.sign, Count.observation_space)
+    )
+    keys = jax.random.split(jax.random.key(0), 2)
+    return algorithm, host.train(algorithm, make, keys, 60, eval_every=20, target=1.0, patience=2, keep_state=True)
+
+
+def test_a_learner_learns_on_the_host() -> None:
+    _, result = small_dqn()
+    assert (np.asarray(result.members.best_score) == 1).all()
+    assert (np.asarray(result.members.steps) <= 60).all() and np.asarray(result.members.stopped).all()
+    assert result.scores.shape[1] == 2 and np.isfinite(result.metrics["loss"][0]).all()
+    assert result.metrics["steps"][0, 0] == 44
+
+
+def test_different_keys_different_weights() -> None:
+    _, result = small_dqn()
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(result.parameters)]
+    assert any((leaf[0] != leaf[1]).any() for leaf in leaves)
+
+
+def test_the_same_key_gives_the_same_bits() -> None:
+    make = lambda: HostEnvironment(gymnasium.make("CartPole-v1"))
+    algorithm = agents.dqn(host.task(make()), networks.mlp((4, 8, 2)), unroll_steps=8, warmup=16, batch_size=8)
+    one, two = (host.train(algorithm, make, jax.random.split(jax.random.key(3), 1), 6, eval_every=3) for _ in range(2))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b), one.parameters, two.parameters))
+    np.testing.assert_array_equal(one.metrics["mean_return"], two.metrics["mean_return"])
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_what_was_learned_on_the_host_goes_on_learning_on_the_device() -> None:
+    """The learner's state is one and the same."""
+    algorithm, result = small_dqn()
+    learned = jax.tree.map(lambda leaf: leaf[0], result.members.state)
+    device = algorithm.init(jax.random.key(1))
+    assert isinstance(device, Acting)
+    alike = jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), device.learner, learned)
+    assert jax.tree.all(alike)
+    jax.eval_shape(algorithm.step, jax.random.key(2), device._replace(learner=learned))
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_the_outline_of_a_task_played_on_the_device_is_told_at_once() -> None:
+    algorithm = agents.dqn(host.task(acting_matters()), networks.mlp((3, 2)), warmup=10, batch_size=4)
+    with pytest.raises(train.Diverged, match="ceased to be finite in step 1"):
+        train.train(algorithm, jax.random.split(jax.random.key(0), 1), 4)
+
+
+def test_an_environment_that_fails_ends_the_run_and_what_was_learned_is_kept() -> None:
+    make = lambda: HostEnvironment(Count(length=4, poison_at=30), env_id="Poisoned-v0")
+    algorithm = agents.dqn(host.task(make()), networks.mlp((3, 2)), unroll_steps=4, warmup=8, batch_size=4)
+    with pytest.raises(host.Broken, match=r"Poisoned-v0, .*reward is nan; expected") as caught:
+        host.train(algorithm, make, jax.random.split(jax.random.key(0), 2), 10, eval_every=1)
+    result = caught.value.result
+    assert result.metrics["loss"].shape == (5, 1), "8 steps of warm-up, five blocks of 4, and the failure in the sixth"
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.parameters))
+    with pytest.raises(BadEnvironment, match="reward is nan"):
+        host.train(
+            algorithm,
+            lambda: HostEnvironment(Count(poison_at=2)),
+            jax.random.split(jax.random.key(0), 1),
+            2,
+        )
+
+
+def test_parameters_that_cease_to_be_finite_end_the_run_with_the_last_finite_ones() -> None:
+    make = lambda: HostEnvironment(Count(length=4))
+    algorithm = agents.dqn(
+        host.task(make()),
+        networks.mlp((3, 2)),
+        unroll_steps=4,
+        warmup=8,
+        batch_size=4,
+        learning_rate=1e30,
+        head=scalar(losses.squared),
+    )
+    with pytest.raises(train.Diverged, match="ceased to be finite") as caught:
+        host.train(algorithm, make, jax.random.split(jax.random.key(0), 1), 20, eval_every=5)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(caught.value.result.parameters))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"algorithm": agents.genetic()}, TypeError, "expected an Algorithm with a learner"),
+        ({"make": None}, TypeError, "make is None; expected a function such as"),
+        ({"keys": jax.random.key(0)}, ValueError, r"keys of shape \(B,\)"),
+        ({"num_steps": 0}, ValueError, "num_steps is 0"),
+        ({"score_episodes": 0}, ValueError, "score_episodes is 0"),
+        (
+            {"make": functools.partial(several, AutoresetMode.SAME_STEP)},
+            ValueError,
+            "made with num_envs=1 and there are 2 environments; expected 2",
+        ),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_played(wrong: dict[str, Any], error: Any, message: str) -> None:
+    algorithm = recorder(Seen(), 1, 2)
+    given = {
+        "algorithm": algorithm,
+        "make": lambda: HostEnvironment(Count()),
+        "keys": jax.random.split(jax.random.key(0), 1),
+    }
+    with pytest.raises(error, match=message):
+        host.train(**{**given, "num_steps": 2, **wrong})
+
+
+def test_episodes_longer_than_the_learner_takes_are_refused() -> None:
+    with pytest.raises(ValueError, match="an episode has more than 2 steps; expected that the environment ends it"):
+        shown(lambda: HostEnvironment(Count(length=3)), 1, 2, whole=True)

@@ -110,7 +110,7 @@ def train(
                 run.round(judge, score_episodes)
                 run.times += [time.perf_counter() - began] * (len(run.metrics) - len(run.times))
                 if on_chunk:
-                    on_chunk(run.progress(len(keys) - len(runs), compile_seconds))
+                    on_chunk(run.progress(num_steps, len(runs), len(keys), compile_seconds))
         except BadEnvironment as error:  # what was learned before is kept
             failure = error
             break
@@ -256,13 +256,14 @@ class _Run:
             after = programs.judged(self.member, after, self.params, jnp.asarray(score, self.member.best_score.dtype))
         self.member = after
 
-    def progress(self, waiting: int, compile_seconds: float) -> running.Progress:
-        every = self.programs.plan.eval_every
+    def progress(self, num_steps: int, begun: int, everyone: int, compile_seconds: float) -> running.Progress:
+        """What the host is shown after a round of the member that was begun last."""
+        every, steps = self.programs.plan.eval_every, len(self.metrics)
         metrics = {name: np.array([[row[name]] for row in self.metrics[-every:]]) for name in self.metrics[-1]}
-        scores = np.array([self.scores[-1:] or [np.nan]])
-        going = not bool(self.member.stopped)
+        scores, stopped = np.array([self.scores[-1:] or [np.nan]]), bool(self.member.stopped)
+        finished = begun - (not stopped and steps < num_steps)
         return running.Progress(
-            len(self.metrics), metrics, scores, waiting + going, waiting, compile_seconds, self.times[-1]
+            steps, metrics, scores, everyone - begun + (not stopped), finished, compile_seconds, self.times[-1]
         )
 
     def block(self, choose: Callable[..., Array]) -> Transition:
