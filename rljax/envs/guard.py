@@ -6,7 +6,8 @@ What passes, passes untouched: the very objects that the environment returned.
 
 A single environment is stepped beneath the wrappers that `gymnasium.make` puts around it, `TimeLimit`, `OrderEnforcing` and
 `PassiveEnvChecker`: order and checks are the guard's own, and so is the clock, which it needs anyway. What is saved there
-pays for what is checked.
+pays for what is checked, 0.4 us: a step of CartPole-v1 takes 2 to 3 % longer. Vectors have no such wrappers; a step of all
+takes 2.5 us longer for 64 CartPoles and 5 us for 1024, 6 % of the fastest there is: `python -m experiments benchmarks.guard`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from rljax.envs import guard_checks, host_spaces
 from rljax.envs.guard_checks import FLAGS, LARGEST, LEAST, NUMBERS, Fault
 
 _NEVER = 2**62
-_SELDOM = 256  # steps between two looks at how old the episodes of a vector are, at most
 _ARRAY, _BOOL = np.ndarray, np.dtype(bool)
 _CLOSED = Fault("the environment", "closed", "an open one", "Make another.")
 _WAITS = Fault("the environment", "at no state to step from", "a reset before", "Call reset first, and after each end.")
@@ -263,24 +263,16 @@ class GuardedVectorEnv(VectorWrapper):
         self._fine: Any = None  # ... and the fast look at rewards of that type
         self._final = guard_checks.observation(env.single_observation_space, bounds, "final_obs")
         self._watch = _Watch(env_id, env.observation_space, bounds)
-        # How old the episodes are is found out seldom, from the flags since the last time.
         self._limit = limit
-        self._begun = np.zeros(env.num_envs, np.int64)  # step after which each episode began, by the time of ...
-        self._known = 0  # ... this step
-        self._flags: list[bytes] = []  # terminated, truncated of each step since
+        self._begun = np.zeros(env.num_envs, np.int64)  # the step after which the episode of each began
+        self._pause = int(self.autoreset_mode is AutoresetMode.NEXT_STEP)  # a reset takes a step of its own
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """That of the environment."""
         watch = self._watch
         chosen = None if options is None else options.get("reset_mask")  # the environment may take it out
-        if chosen is None:
-            answer = watch.begin(self.env.reset, seed, options)
-            self._flags.clear()
-            self._begun[:] = self._known = 0
-        else:
-            answer = watch.begin(self.env.reset, seed, options, kept=watch.steps)
-            self._look()
-            self._begun[chosen] = watch.steps
+        answer = watch.begin(self.env.reset, seed, options, kept=0 if chosen is None else watch.steps)
+        self._begun[... if chosen is None else chosen] = watch.steps
         watch.stop = self._deadline() - 1
         return answer
 
@@ -322,9 +314,8 @@ class GuardedVectorEnv(VectorWrapper):
         if self._finals and b"\1" in terminated.tobytes() + truncated.tobytes():
             self._judge_final(terminated | truncated, info)
         if self._limit < _NEVER:
-            self._flags += (terminated.tobytes(), truncated.tobytes())
+            np.copyto(self._begun, watch.steps + self._pause, where=terminated | truncated)
             if careful:
-                self._look()
                 endless = watch.steps - self._begun >= self._limit
                 if endless.any():
                     raise watch.bad(_endless(self._limit, f" of environment {int(np.argmax(endless))}"))
@@ -359,20 +350,9 @@ class GuardedVectorEnv(VectorWrapper):
             if fault:
                 raise watch.bad(fault._replace(field=f"{fault.field} of environment {lane}"))
 
-    def _look(self) -> None:
-        """Brings `_begun` up to date."""
-        if self._flags:
-            flags = np.frombuffer(b"".join(self._flags), bool).reshape(-1, 2, *self._shape)
-            count = np.arange(1, len(flags) + 1, dtype=np.int16)[:, None]
-            last = ((flags[:, 0] | flags[:, 1]) * count).max(axis=0).astype(np.int64)  # [N], 0 if nothing ended
-            reset = self.autoreset_mode is AutoresetMode.NEXT_STEP  # takes a step of its own
-            self._begun = np.where(last > 0, self._known + last + reset, self._begun)
-            self._flags.clear()
-        self._known = self._watch.steps
-
     def _deadline(self) -> int:
-        """The first step at which an episode may be too old, or a look is due."""
-        return min(int(self._begun.min()) + self._limit, self._known + _SELDOM) if self._limit < _NEVER else _NEVER
+        """The first step at which an episode may be too old."""
+        return int(self._begun.min()) + self._limit
 
     def close(self, **kwargs: Any) -> None:
         """That of the environment; a second time, nothing."""
