@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 from experiments import __main__ as command_line
-from experiments import _console, _play
+from experiments import _console, _play, _results
 from rljax import networks, train
 from rljax.runs import checkpoint
+from rljax.runs.statistics import interquartile_mean
 
 ROOT = Path(__file__).parents[1]
 NAMES = command_line.available()
@@ -240,6 +241,20 @@ def test_reinforce_quick(trained):
     config = json.loads((trained / "config.json").read_text())
     assert config["experiment"] == "reinforce" and config["options"]["quick"] and config["options"]["gamma"] == 0.95
     assert "out" not in config["options"] and config["options"]["target"] == 30
+
+
+def test_reinforce_leaves_what_compare_reads(trained):
+    learners = _results.read([trained])
+    assert [learner.name for learner in learners] == ["plain", "shaped", "shaped, early stopping"]
+    metrics, summary = rows_of(trained / "metrics.csv"), summary_of(trained)
+    for learner in learners:
+        assert (learner.curves_of, learner.tests_of) == ("mean_length", "test_mean_length")
+        assert len(learner.curves) == len(learner.tests) == 2 and learner.best == 50
+        assert interquartile_mean(learner.tests) == summary[learner.name]["test_mean_length_iqm"]
+        low, high = summary[learner.name]["test_mean_length_iqm_interval"]
+        assert low <= interquartile_mean(learner.tests) <= high
+        lengths = [float(r["mean_length"]) for r in metrics if (r["variant"], r["seed"]) == (learner.name, "0")]
+        np.testing.assert_allclose(learner.curves[0].steps, np.cumsum(lengths) * 10, atol=0.01)  # of ten episodes each
 
 
 def test_reinforce_leaves_a_policy_that_loads(trained):

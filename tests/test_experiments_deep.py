@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import __main__ as command_line
-from experiments import _deep_q, _saved, dqn_chapter
+from experiments import _deep_q, _results, _saved, dqn_chapter
 from rljax import structs
 from rljax.runs import checkpoint
 
@@ -57,6 +57,9 @@ def test_a_learner_leaves_its_curves_its_policy_and_films(name, capsys):
     parameters = checkpoint.load(run / "policy.npz", jax.eval_shape(network.init, jax.random.key(0)))
     assert int(choose(network.apply(parameters, np.zeros(4, np.float32)))) in (0, 1)
     assert about["experiment"] == name and about["max_steps"] == 20
+    for learner in _results.read([run]):
+        assert len(learner.curves) == len(learner.tests) == 2 and learner.best == 20
+        assert all((np.diff(curve.steps) > 0).all() and (curve.scores <= 20).all() for curve in learner.curves)
 
 
 def test_the_shape_bug_of_the_chapter_is_every_target_against_every_prediction():

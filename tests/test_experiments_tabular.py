@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from experiments import __main__ as command_line
+from experiments import _results
 from experiments.benchmarks import q_learning as contenders
 from rljax.runs import tabular_plots
 
@@ -68,6 +69,8 @@ def test_q_learning_quick(tmp_path, monkeypatch):
             without_figures.setattr(tabular_plots, name, lambda *_, **__: None)
         command_line.run(["q_learning", "--quick", "--out", "same"])
     summary = results(tmp_path / "one", Q_FILES)
+    (learner,) = _results.read([tmp_path / "one"])
+    assert learner.tests_of == "minus_largest_error" and len(learner.tests) == 20 and (learner.tests < 0).all()
     assert (tmp_path / "one" / "values.csv").read_text() == (tmp_path / "same" / "values.csv").read_text()
     assert summary["seeds"] == 20 and summary["steps"] == 1000 and len(rows_of(tmp_path / "one" / "values.csv")) == 20
     assert [(row["state"], row["action"]) for row in summary["values"]] == [

@@ -256,7 +256,9 @@ def bootstrap_interval(
         quantiles (1 -+ level) / 2 of the statistics of `bootstrap`
 
     Where the statistic is an array, so are the ends, each for itself: of a curve they bound one point at a time, not the
-    whole. From a few seeds the interval is too short, since they cannot show how far others would lie.
+    whole. From a few seeds the interval is too short, since they cannot show how far others would lie: what is called 95 %
+    holds the true interquartile mean 87 times in a hundred with 4 seeds, 93 with 8, 94 with 16 (normal, exponential and
+    cubed uniform scores, a thousand times each).
 
     Args:
       x, statistic, resamples, seed: as of `bootstrap`.
