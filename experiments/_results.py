@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rljax.runs import folder
+from rljax.runs import checkpoint, folder
 
 
 class Source(NamedTuple):
-    """Where an experiment writes what, and what its task is."""
+    """Where an experiment writes what."""
 
-    task: str
-    option: str  # that sets the task
     table: str | None = None  # of the curves, over environment steps
     column: str = ""  # of that table
     tested: bool = True  # there is a tests.csv
 
 
 SOURCES = {
-    "approximate_q": Source("CartPole", "max_steps", "scores.csv", "greedy_return"),
-    "dqn": Source("CartPole", "max_steps", "scores.csv", "greedy_return"),
-    "dqn_ablation": Source("CartPole", "max_steps", "scores.csv", "greedy_return", tested=False),
-    "dqn_chapter": Source("CartPole", "max_steps", "episodes.csv", "length"),
-    "pqn": Source("CartPole", "max_steps", "scores.csv", "greedy_return"),
-    "q_learning": Source("the chapter's MDP", "gamma"),
-    "reinforce": Source("CartPole", "max_steps", "metrics.csv", "mean_length"),
+    "approximate_q": Source("scores.csv", "greedy_return"),
+    "dqn": Source("scores.csv", "greedy_return"),
+    "dqn_ablation": Source("scores.csv", "greedy_return", tested=False),
+    "dqn_chapter": Source("episodes.csv", "length"),
+    "pqn": Source("scores.csv", "greedy_return"),
+    "q_learning": Source(),
+    "reinforce": Source("metrics.csv", "mean_return"),
 }
 
 
@@ -88,7 +86,7 @@ def _variants(path: Path) -> list[Learner]:
         raise FileNotFoundError(
             f"{path} has no summary.json, which is written at the end: the run has not finished. Wait for it, or leave it out."
         )
-    summary, setting = folder.read_json(path / "summary.json"), used.get(source.option)
+    summary, (task, best) = folder.read_json(path / "summary.json"), _task(path, used)
     curves: dict[str, dict[int, list[tuple[float, ...]]]] = {}
     tests: dict[str, dict[int, list[tuple[float, ...]]]] = {}
     tests_of = ""
@@ -96,12 +94,11 @@ def _variants(path: Path) -> list[Learner]:
         curves, _ = _table(path / source.table, ("environment_steps", source.column))
     if source.tested:
         tests, tests_of = _table(path / "tests.csv", ())
-    cartpole = source.task == "CartPole"
     return [
         Learner(
             name=name,
-            task=f"{source.task} ({source.option.replace('_', ' ')} {setting})",
-            best=float(setting) if cartpole and setting is not None else None,
+            task=task,
+            best=best,
             curves=tuple(Curve(*np.array(rows).T) for _, rows in sorted(curves.get(name, {}).items())),
             curves_of=source.column,
             tests=np.array([rows[0][0] for _, rows in sorted(tests.get(name, {}).items())]),
@@ -110,6 +107,16 @@ def _variants(path: Path) -> list[Learner]:
         )
         for name in (curves or tests)
     ]
+
+
+def _task(path: Path, used: Mapping[str, Any]) -> tuple[str, float | None]:
+    """What was learned, and the highest score, if it is known."""
+    if (path / "policy.npz").is_file():  # who saves a policy says what for
+        used = {**used, **checkpoint.about(path / "policy.npz")}
+    if "max_steps" not in used:
+        return f"the chapter's MDP (gamma {used.get('gamma')})", None
+    env, limit = used.get("env", "CartPole"), used["max_steps"]
+    return f"{env} (at most {limit} steps)", float(limit) if env == "CartPole" else None
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> tuple[dict[str, dict[int, list[tuple[float, ...]]]], str]:

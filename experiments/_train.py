@@ -14,7 +14,7 @@ from experiments import _console
 from experiments._world import World
 from rljax import checks, structs, train
 from rljax.runs import checkpoint, folder, plots
-from rljax.runs.statistics import bootstrap_interval, interquartile_mean
+from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
 
 Variants = Mapping[
     str, tuple[structs.Algorithm, Mapping[str, Any]]
@@ -151,7 +151,7 @@ def solve(
     )
     folder.write_csv(
         path / "tests.csv",
-        ({"seed": member, "test_mean_length": float(mean)} for member, mean in enumerate(returns)),
+        ({"seed": member, "test_mean_return": float(mean)} for member, mean in enumerate(returns)),
     )
     plots.learning_curves(
         path / "learning_curve.png",
@@ -162,6 +162,10 @@ def solve(
         best_possible=world.best,
     )
     low_high, solved = bootstrap_interval(returns), world.solved
+    share = {}
+    if solved is not None:
+        share["test_share_of_seeds_that_solve"] = float((returns >= solved).mean())
+        share["test_share_of_seeds_that_solve_interval"] = bootstrap_interval(returns >= solved, mean_score)
     summary = {
         "name": name,
         "seeds": seeds,
@@ -169,7 +173,7 @@ def solve(
         "test_mean_return_iqm": interquartile_mean(returns),
         "test_mean_return_iqm_interval": low_high,
         "test_mean_return_min": float(returns.min()),
-        **({} if solved is None else {"test_share_of_seeds_that_solve": float((returns >= solved).mean())}),
+        **share,
         "last_score_iqm": interquartile_mean(plots.last(result.scores)),
         "compile_seconds": result.compile_seconds,
         "run_seconds": result.run_seconds,

@@ -190,7 +190,7 @@ def main(
     folder.write_csv(
         path / "tests.csv",
         (
-            {"variant": name, "seed": member, "test_mean_length": float(length)}
+            {"variant": name, "seed": member, "test_mean_return": float(length)}
             for name, tested in lengths.items()
             for member, length in enumerate(tested)
         ),

@@ -147,9 +147,9 @@ def main(
     folder.write_csv(
         path / "tests.csv",
         (
-            {"variant": name, "seed": member, "test_mean_length": float(length)}
+            {"variant": name, "seed": member, "test_mean_return": float(mean)}
             for name, tested in returns.items()
-            for member, length in enumerate(tested)
+            for member, mean in enumerate(tested)
         ),
     )
     plots.learning_curves(
@@ -164,7 +164,9 @@ def main(
         name: {
             "seeds": seeds,
             "iterations_iqm": interquartile_mean(result.members.steps),
+            "iterations_iqm_interval": bootstrap_interval(result.members.steps),
             "last_mean_length_iqm": interquartile_mean(plots.last(result.metrics["mean_length"])),
+            "last_mean_length_iqm_interval": bootstrap_interval(plots.last(result.metrics["mean_length"])),
             "last_mean_return_iqm": interquartile_mean(plots.last(result.metrics["mean_return"])),
             "test_mean_length_iqm": interquartile_mean(returns[name]),
             "test_mean_length_iqm_interval": bootstrap_interval(returns[name]),

@@ -14,7 +14,7 @@ from PIL import Image
 
 from experiments import __main__ as command_line
 from experiments import _comparison, _results
-from rljax.runs import comparison_plots, folder
+from rljax.runs import checkpoint, comparison_plots, folder
 from rljax.runs.statistics import interquartile_mean, probability_of_improvement
 
 FILES = {"config.json", "summary.json", "improvement.csv", "profiles.csv", "profiles.png", "improvement.png"}
@@ -36,14 +36,19 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def made(name, tests, curves=None, *, experiment="dqn", setting=500, summary=None):
+def made(name, tests, curves=None, *, experiment="dqn", setting=500, env="CartPole", summary=None):
     """A folder as `experiment` leaves it; tests and curves by variant, {"": ...} where there are none. Curves [R, T]."""
     source, path = _results.SOURCES[experiment], Path(name)
     path.mkdir(parents=True)
-    folder.write_json(path / "config.json", {"experiment": experiment, "used": {source.option: setting}})
+    about = {"gamma" if experiment == "q_learning" else "max_steps": setting}
+    if experiment in ("q_learning", "dqn_ablation"):
+        folder.write_json(path / "config.json", {"experiment": experiment, "used": about})
+    else:
+        folder.write_json(path / "config.json", {"experiment": experiment, "used": {"max_steps": None}})
+        checkpoint.save(path / "policy.npz", {"w": np.zeros(1)}, {"env": env, **about})
     folder.write_json(path / "summary.json", summary or {"seeds": 2})
     named = lambda variant: {"variant": variant} if variant else {}
-    quantity = "minus_largest_error" if experiment == "q_learning" else "test_mean_length"
+    quantity = "minus_largest_error" if experiment == "q_learning" else "test_mean_return"
     if source.tested:
         folder.write_csv(
             path / "tests.csv",
@@ -98,8 +103,8 @@ def test_two_runs(two, capsys):
         with Image.open(path) as image:
             assert np.asarray(image.convert("L")).std() > 5
     summary = json.loads(Path("seen/summary.json").read_text())
-    assert summary["task"] == "CartPole (max steps 500)" and summary["threshold"] == 475
-    assert (summary["scores_are"], summary["curves_are"]) == ("test_mean_length", "greedy_return")
+    assert summary["task"] == "CartPole (at most 500 steps)" and summary["threshold"] == 475
+    assert (summary["scores_are"], summary["curves_are"]) == ("test_mean_return", "greedy_return")
     good, poor = summary["learners"]["good"], summary["learners"]["poor"]
     assert good["seeds"] == 4 and good["score_iqm"] == interquartile_mean(GOOD[""]) == 495
     assert good["score_interval"][0] <= 495 <= good["score_interval"][1] and poor["score_min"] == 100
@@ -199,6 +204,16 @@ def test_tables_without_curves():
     assert {path.name for path in Path("seen").iterdir()} == FILES
 
 
+def test_a_task_whose_highest_score_is_unknown_has_no_threshold_of_its_own():
+    env = {"env": "gymnasium:Acrobot-v1"}
+    a, b = (made(n, {"": [-90.0, x]}, {"": climbing(-90, x)}, **env) for n, x in (("a", -80.0), ("b", -70.0)))
+    command_line.run(["compare", a, b, "--quick", "--out", "seen"])
+    assert {path.name for path in Path("seen").iterdir()} == FILES | {"curves.csv", "curves.png"}
+    command_line.run(["compare", a, b, "--quick", "--threshold", "-75", "--out", "given"])
+    summary = json.loads(Path("given/summary.json").read_text())
+    assert summary["threshold"] == -75 and summary["learners"]["b"]["seeds_that_get_there"] == 2
+
+
 def test_folders_of_one_name_are_told_apart_by_their_paths():
     a, b = (made(f"{parent}/run", GOOD, {"": climbing(*GOOD[""])}) for parent in "ab")
     assert [learner.name for learner in _results.read([Path(a), Path(b)])] == ["a/run", "b/run"]
@@ -228,8 +243,13 @@ def test_refusals(two):
     assert "threshold is nan" in refusal(good, poor, "--threshold", "nan")
     assert "seed is -1" in refusal(good, poor, "--seed", "-1")
     short = made("short", GOOD, {"": climbing(*GOOD[""])}, setting=200)
-    assert "good learned CartPole (max steps 500), short CartPole (max steps 200); expected one task" in refusal(
-        good, short
+    assert (
+        "good learned CartPole (at most 500 steps), short CartPole (at most 200 steps); expected one task"
+        in refusal(good, short)
+    )
+    acrobot = made("acrobot", GOOD, {"": climbing(*GOOD[""])}, env="gymnasium:Acrobot-v1")
+    assert "good learned CartPole (at most 500 steps), acrobot gymnasium:Acrobot-v1 (at most 500" in refusal(
+        good, acrobot
     )
     alone = made("alone", {"": [500.0]}, {"": climbing(500)})
     assert "alone is of 1 seed; expected two at least" in refusal(good, alone)
@@ -237,7 +257,7 @@ def test_refusals(two):
     other = made("other", {"x": [1.0, 2.0]}, {"x": climbing(1, 2)}, experiment="reinforce")
     said = refusal(ablation, other)
     assert (
-        "nothing in common: ablation has no tests and greedy_return; other has test_mean_length and mean_length" in said
+        "nothing in common: ablation has no tests and greedy_return; other has test_mean_return and mean_return" in said
     )
 
 

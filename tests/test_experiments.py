@@ -96,7 +96,7 @@ from experiments import __main__ as command_line
 
 answers = {}
 for name in command_line.available():
-    needed = ["somewhere"] if name == "play" else []
+    needed = {"play": ["somewhere"], "sweep": ["reinforce"]}.get(name, [])
     for option in ("--help", "--no-such-flag"):
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -248,7 +248,7 @@ def test_reinforce_leaves_what_compare_reads(trained):
     assert [learner.name for learner in learners] == ["plain", "shaped", "shaped, early stopping"]
     metrics, summary = rows_of(trained / "metrics.csv"), summary_of(trained)
     for learner in learners:
-        assert (learner.curves_of, learner.tests_of) == ("mean_length", "test_mean_length")
+        assert (learner.curves_of, learner.tests_of) == ("mean_return", "test_mean_return")
         assert len(learner.curves) == len(learner.tests) == 2 and learner.best == 50
         assert interquartile_mean(learner.tests) == summary[learner.name]["test_mean_length_iqm"]
         low, high = summary[learner.name]["test_mean_length_iqm_interval"]
