@@ -25,7 +25,7 @@ class Learner(NamedTuple):
 
 
 def main(
-    algorithm: Positional[Literal["reinforce", "dqn", "pqn", "policy_search"]],
+    algorithm: Positional[Literal["reinforce", "dqn", "pqn", "policy_search"]] = "reinforce",
     *,
     seed: int = 0,
     out: Path | None = None,
@@ -97,6 +97,8 @@ def main(
     used = {name: value for name, value in locals().items() if name in options}
     env = envs.TimeLimit(envs.CartPole(), max_steps)
     make = lambda **setting: learner.make(env, steps, max_steps, **setting)
+    for setting in settings:  # refused before there is a folder
+        make(**setting)
     path = folder.create(out, "sweep")
     folder.write_config(path, "sweep", options, used)
 
