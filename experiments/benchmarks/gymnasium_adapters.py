@@ -1,4 +1,4 @@
-"""CartPole behind Gymnasium's interface, random actions: thousand steps per second against Gymnasium's own environments."""
+"""CartPole behind Gymnasium's interface, random actions: million steps per second against Gymnasium's own environments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from experiments.benchmarks.interleave import Prepared
 
 FUNCTIONAL, NUMPY = "Gymnasium, JAX", "Gymnasium, NumPy"  # its FunctionalJaxVectorEnv and CartPoleVectorEnv
 BARS = {1: {}, 64: {}, 1024: {FUNCTIONAL: 50.0, NUMPY: 0.5}, 16384: {NUMPY: 1.0}}
-OURS = "rljax.envs.gymnasium:rljax/CartPole-v1"
+INLINE, OURS = "rljax, inline", "rljax.envs.gymnasium:rljax/CartPole-v1"
 
 
 def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, rounds: int = 7, seconds: float = 0.5) -> None:
     """Measure every contender at 1, 64, 1024 and 16384 environments, and one environment that is not a vector.
+
+    "inline" is rljax in a process where JAX runs programs in the thread that asks for them.
 
     Args:
       seed: of everything random.
@@ -34,30 +36,37 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, rounds:
     checks.integer("rounds", rounds, 1)
     checks.real("seconds", seconds, 0, above=True, below=True)
     checks.seed(seed)
-    cases: dict[str, tuple[dict[str, dict[str, Any]], dict[str, float]]] = {}
-    cases["one environment"] = ({"rljax": {"name": OURS}, "Gymnasium": {"name": "CartPole-v1"}}, {})
-    for num_envs, bars in BARS.items():
-        contenders = {
-            "rljax": {"name": OURS},
-            "rljax, same step": {"name": OURS, "autoreset_mode": "SameStep"},
-            "rljax, JAX arrays": {"name": OURS, "arrays": "jax"},
-            NUMPY: {"name": "CartPole-v1"},
-            FUNCTIONAL: {"name": "phys2d/CartPole-v1", "num_steps": 8},  # seconds: it compiles all along
-        }
-        cases[f"N = {num_envs}"] = ({who: {**what, "num_envs": num_envs} for who, what in contenders.items()}, bars)
     path, summary = folder.create(out, "benchmarks.gymnasium_adapters"), {}
     folder.write_config(path, "benchmarks.gymnasium_adapters", options)
-    worker = interleave.Worker("experiments.benchmarks.gymnasium_adapters")
+    worker, inline = (interleave.Worker("experiments.benchmarks.gymnasium_adapters") for _ in range(2))
+    ours, theirs = {"seed": seed, "name": OURS}, {"seed": seed, "name": "CartPole-v1"}
+    # Few steps a call, since they can take seconds: it compiles for every new number of environments that are reset.
+    functional = {"seed": seed, "name": "phys2d/CartPole-v1", "num_steps": 8}
+    one = {
+        "rljax": (worker, "single", ours),
+        NUMPY: (worker, "single", theirs),
+        INLINE: (inline, "single_inline", ours),
+    }
+    many = {
+        "rljax": (worker, "vector", ours),
+        "rljax, same step": (worker, "vector", {**ours, "autoreset_mode": "SameStep"}),
+        "rljax, JAX arrays": (worker, "vector", {**ours, "arrays": "jax"}),
+        INLINE: (inline, "vector_inline", ours),
+        NUMPY: (worker, "vector", theirs),
+        FUNCTIONAL: (worker, "vector", functional),
+    }
+    cases = {"one environment": (one, {}, {})}
+    cases |= {f"N = {num_envs}": (many, {"num_envs": num_envs}, bars) for num_envs, bars in BARS.items()}
     try:
-        for title, (contenders, bars) in cases.items():
-            maker = "single" if title == "one environment" else "vector"
+        for title, (contenders, size, bars) in cases.items():
             asked = {
-                who: interleave.Contender(worker, maker, {"seed": seed, **what}) for who, what in contenders.items()
+                who: interleave.Contender(w, maker, {**what, **size}) for who, (w, maker, what) in contenders.items()
             }
             summary[title] = rows = interleave.summarise(interleave.race(asked, rounds, seconds), "rljax", bars)
             _console.table(title, interleave.lines(rows))
     finally:
         worker.close()
+        inline.close()
     folder.write_json(path / "summary.json", summary)
     _console.files(path)
 
@@ -105,4 +114,21 @@ def _begun(env: Any, seed: int, action: Any) -> float:
     return time.perf_counter() - begin
 
 
-CONTENDERS: dict[str, Callable[..., Prepared]] = {"single": single, "vector": vector}
+def _inline(contender: Callable[..., Prepared]) -> Callable[..., Prepared]:
+    """As told to JAX before it starts, hence in a process of its own."""
+
+    def prepare(**case: Any) -> Prepared:
+        import jax
+
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
+        return contender(**case)
+
+    return prepare
+
+
+CONTENDERS: dict[str, Callable[..., Prepared]] = {
+    "single": single,
+    "vector": vector,
+    "single_inline": _inline(single),
+    "vector_inline": _inline(vector),
+}

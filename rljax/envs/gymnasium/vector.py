@@ -38,6 +38,9 @@ class RljaxVectorEnv(gymnasium.vector.VectorEnv[Any, Any, Any]):
     `rollout.unroll(key, env, policy, cursor, T, autoreset=...)`. `reset(seed=5)` is one generator for all;
     `reset(seed=[5, 6, None])` gives the first two those that `RljaxEnv.reset` would, and the third goes on.
 
+    On a CPU, JAX hands a program to another thread and NumPy waits for it, which is most of what a step of few environments
+    costs: `jax.config.update("jax_cpu_enable_async_dispatch", False)`, said before anything runs, spares that.
+
     Args:
       world: an rljax environment; in a `TimeLimit`, if episodes are to be truncated.
       num_envs: N.
