@@ -99,13 +99,13 @@ def train(
     plan = loop.planned(num_steps, eval_every, target, patience, give_up, score, keep_state)
     env, judge = make(), make() if plan.score else None
     began = time.perf_counter()
-    programs = _compiled(algorithm, algorithm.learner, env, plan)
+    programs = compiled(algorithm, algorithm.learner, env, plan)
     compile_seconds, began = time.perf_counter() - began, time.perf_counter()
-    runs: list[_Run] = []
+    runs: list[Run] = []
     failure: BadEnvironment | None = None
     for key in keys:
         try:
-            runs.append(run := _Run(programs, env, key))
+            runs.append(run := Run(programs, env, key))
             while int(run.member.steps) < num_steps and not bool(run.member.stopped):
                 run.round(judge, score_episodes)
                 run.times += [time.perf_counter() - began] * (len(run.metrics) - len(run.times))
@@ -131,7 +131,7 @@ def train(
     return result
 
 
-class _Programs(NamedTuple):
+class Programs(NamedTuple):
     """What is compiled: a learner's functions, for N environments or for a block."""
 
     learner: Learner
@@ -149,7 +149,7 @@ class _Programs(NamedTuple):
     judged: Callable[..., loop.Member]  # (before, after, params, score) -> member
 
 
-def _compiled(algorithm: Algorithm, learner: Learner, env: HostEnvironment, plan: loop.Plan) -> _Programs:
+def compiled(algorithm: Algorithm, learner: Learner, env: HostEnvironment, plan: loop.Plan) -> Programs:
     """All programs, each called or compiled once."""
     if learner.num_envs % env.num_envs if learner.whole else learner.num_envs != env.num_envs:
         what = "episodes_per_update" if learner.whole else "num_envs"
@@ -192,7 +192,7 @@ def _compiled(algorithm: Algorithm, learner: Learner, env: HostEnvironment, plan
     learning = jax.jit(learn, donate_argnums=0)
     metrics = jax.eval_shape(learning, state, params, jax.random.key(0), jnp.int32(0), played)[2]
     names = (*sorted({*metrics} | ({"mean_return"})), "parameters", "score")
-    programs = _Programs(
+    programs = Programs(
         learner,
         plan,
         names,
@@ -214,10 +214,10 @@ def _compiled(algorithm: Algorithm, learner: Learner, env: HostEnvironment, plan
     return programs
 
 
-class _Run:
+class Run:
     """One member, round by round."""
 
-    def __init__(self, programs: _Programs, env: HostEnvironment, key: Array) -> None:
+    def __init__(self, programs: Programs, env: HostEnvironment, key: Array) -> None:
         of_state, self.key, self.of_score, of_seed = (jax.random.fold_in(key, stream) for stream in range(4))
         self.programs, self.env = programs, env
         self.state = programs.begin(of_state)
@@ -318,7 +318,7 @@ class _Run:
         return played
 
 
-def _result(runs: list[_Run], programs: _Programs, compile_seconds: float, run_seconds: float) -> running.Result:
+def _result(runs: list[Run], programs: Programs, compile_seconds: float, run_seconds: float) -> running.Result:
     plan, steps = programs.plan, max(len(run.metrics) for run in runs)
     rounds = -(-steps // plan.eval_every)
     padded = lambda values, length: np.pad(np.array(values, float), (0, length - len(values)), constant_values=np.nan)
