@@ -28,7 +28,8 @@ class Common(NamedTuple):
 
     scores: dict[str, np.ndarray]  # name -> [R]
     scores_of: str
-    curves_of: str  # "" if their curves are of different things
+    curves_of: str  # "" if their curves are of or over different things
+    budget: str  # what their curves are over
 
 
 def common(learners: Sequence[Learner]) -> Common:
@@ -54,14 +55,14 @@ def common(learners: Sequence[Learner]) -> Common:
             raise ValueError(
                 f"{learner.name} is of {seeds} seed; expected two at least. Run it again with more --seeds."
             )
-    of_curves = {learner.curves_of if learner.curves else "" for learner in learners}
+    of_curves = {(learner.curves_of if learner.curves else "", learner.budget) for learner in learners}
     of_tests = {learner.tests_of for learner in learners}
-    curves_of = of_curves.pop() if len(of_curves) == 1 else ""
+    curves_of, budget = of_curves.pop() if len(of_curves) == 1 else ("", "")
     if len(of_tests) == 1 and "" not in of_tests:
-        return Common({learner.name: learner.tests for learner in learners}, of_tests.pop(), curves_of)
+        return Common({learner.name: learner.tests for learner in learners}, of_tests.pop(), curves_of, budget)
     if curves_of:
         last = {learner.name: np.array([curve.scores[-1] for curve in learner.curves]) for learner in learners}
-        return Common(last, f"last {curves_of}", curves_of)
+        return Common(last, f"last {curves_of}", curves_of, budget)
     has = (f"{one.name} has {one.tests_of or 'no tests'} and {one.curves_of or 'no curves'}" for one in learners)
     raise ValueError(
         f"the runs have nothing in common: {'; '.join(has)}. Expected one kind of test or of curve in all."
@@ -140,10 +141,10 @@ def timed(arrival: Survival, horizon: float) -> dict[str, Any]:
     mean, error = restricted_mean(arrival, horizon)
     return {
         "seeds_that_get_there": int(arrival.events.sum()),
-        "median_steps": median,
-        "median_steps_interval": interval,
-        "mean_steps_up_to_horizon": mean,
-        "mean_steps_standard_error": error,
+        "median_time": median,
+        "median_time_interval": interval,
+        "mean_time_up_to_horizon": mean,
+        "mean_time_standard_error": error,
     }
 
 
@@ -165,14 +166,14 @@ def lines(bands: Mapping[str, Band], x: str, value: str) -> list[dict[str, Any]]
 
 
 def draw_scores(
-    path: Path, found: Mapping[str, Band], pairs: Sequence[Mapping[str, Any]], scores_of: str, level: float
+    path: Path, found: Mapping[str, Band], pairs: Sequence[Mapping[str, Any]], have: Common, level: float
 ) -> None:
     """`profiles.png` and `improvement.png`."""
     comparison_plots.bands(
         path / "profiles.png",
         found,
         title="Performance profiles: how many seeds score more than that",
-        xlabel=f"score ({said(scores_of)})",
+        xlabel=f"score ({said(have.scores_of)})",
         ylabel="share of seeds",
         note=f"line: share of seeds above the score; band: {level:.0%} bootstrap interval at each point",
         stairs=True,
@@ -182,31 +183,31 @@ def draw_scores(
         path / "improvement.png",
         {f"{pair['x']}  over  {pair['y']}": (pair["probability"], pair["low"], pair["high"]) for pair in shown},
         title="Probability of improvement",
-        note=f"score: {said(scores_of)}; bar: {level:.0%} bootstrap interval, grey where it holds one half",
+        note=f"score: {said(have.scores_of)}; bar: {level:.0%} bootstrap interval, grey where it holds one half",
     )
 
 
-def draw_curves(path: Path, found: Mapping[str, Band], curves_of: str, best: float | None, level: float) -> None:
+def draw_curves(path: Path, found: Mapping[str, Band], have: Common, best: float | None, level: float) -> None:
     """`curves.png`."""
     comparison_plots.bands(
         path / "curves.png",
         found,
         title="Learning curves",
-        xlabel="environment steps",
-        ylabel=said(curves_of),
+        xlabel=have.budget,
+        ylabel=said(have.curves_of),
         note="line: interquartile mean of the seeds, one that stopped counting with its last value, dotted once half have; "
         f"band: {level:.0%} bootstrap interval",
         best_possible=best,
     )
 
 
-def draw_reached(path: Path, found: Mapping[str, Band], curves_of: str, threshold: float, level: float) -> None:
+def draw_reached(path: Path, found: Mapping[str, Band], have: Common, threshold: float, level: float) -> None:
     """`reached.png`."""
     comparison_plots.bands(
         path / "reached.png",
         found,
-        title=f"Steps until {said(curves_of)} is {threshold:g} for the first time",
-        xlabel="environment steps",
+        title=f"How long until {said(have.curves_of)} is {threshold:g} for the first time",
+        xlabel=have.budget,
         ylabel="share of seeds that are there",
         note=f"line: Kaplan and Meier's estimate; band: {level:.0%} interval by Greenwood's formula",
         stairs=True,

@@ -13,10 +13,16 @@ from rljax.runs import checkpoint, folder
 
 
 class Source(NamedTuple):
-    """Where an experiment writes what."""
+    """Where an experiment writes what.
 
-    table: str | None = None  # of the curves, over environment steps
-    column: str = ""  # of that table
+    Curves are over what a run has a budget of: over environment steps, a run of so many episodes is the sooner over the
+    worse it does.
+    """
+
+    table: str | None = None  # of the curves
+    column: str = ""  # of that table: what they are of
+    budget: str = "environment_steps"  # column that counts what is spent
+    each: str | None = None  # option that says how many episodes one of them is
     tested: bool = True  # there is a tests.csv
 
 
@@ -24,17 +30,17 @@ SOURCES = {
     "approximate_q": Source("scores.csv", "greedy_return"),
     "dqn": Source("scores.csv", "greedy_return"),
     "dqn_ablation": Source("scores.csv", "greedy_return", tested=False),
-    "dqn_chapter": Source("episodes.csv", "length"),
+    "dqn_chapter": Source("episodes.csv", "length", "episode"),
     "pqn": Source("scores.csv", "greedy_return"),
     "q_learning": Source(),
-    "reinforce": Source("metrics.csv", "mean_return"),
+    "reinforce": Source("metrics.csv", "mean_return", "iteration", "episodes"),
 }
 
 
 class Curve(NamedTuple):
     """What one seed was worth on the way."""
 
-    steps: np.ndarray  # [T] environment steps, ascending
+    steps: np.ndarray  # [T] of the budget, ascending
     scores: np.ndarray  # [T]
 
 
@@ -46,6 +52,7 @@ class Learner(NamedTuple):
     best: float | None  # the highest score there is
     curves: tuple[Curve, ...]  # one for each seed, or none at all
     curves_of: str  # what the curves are of
+    budget: str  # what they are over: environment steps or episodes
     tests: np.ndarray  # [R], or [0]
     tests_of: str  # what the tests are of
     failure: str | None  # why its training ended before its time
@@ -91,7 +98,7 @@ def _variants(path: Path) -> list[Learner]:
     tests: dict[str, dict[int, list[tuple[float, ...]]]] = {}
     tests_of = ""
     if source.table:
-        curves, _ = _table(path / source.table, ("environment_steps", source.column))
+        curves, _ = _table(path / source.table, (source.budget, source.column))
     if source.tested:
         tests, tests_of = _table(path / "tests.csv", ())
     return [
@@ -99,8 +106,13 @@ def _variants(path: Path) -> list[Learner]:
             name=name,
             task=task,
             best=best,
-            curves=tuple(Curve(*np.array(rows).T) for _, rows in sorted(curves.get(name, {}).items())),
+            curves=tuple(
+                Curve(steps * (used[source.each] if source.each else 1), scores)
+                for _, rows in sorted(curves.get(name, {}).items())
+                for steps, scores in [np.array(rows).T]
+            ),
             curves_of=source.column,
+            budget="environment steps" if source.budget == "environment_steps" else "episodes",
             tests=np.array([rows[0][0] for _, rows in sorted(tests.get(name, {}).items())]),
             tests_of=tests_of,
             failure=_failure(summary, name),

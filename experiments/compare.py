@@ -43,7 +43,8 @@ def main(
     if threshold is not None:
         checks.real("threshold", threshold, above=True, below=True)
     learners = _results.read(run_folders)
-    scores, scores_of, curves_of = _comparison.common(learners)
+    have = _comparison.common(learners)
+    scores, curves_of, budget = have.scores, have.curves_of, have.budget
     if threshold is not None and not curves_of:
         raise ValueError(
             f"threshold is {threshold:g}, and the runs have no curves in common that reach it. Leave it out."
@@ -60,11 +61,11 @@ def main(
     rows = {learner.name: _comparison.scored(learner, scores[learner.name], again) for learner in learners}
     folder.write_csv(path / "improvement.csv", pairs)
     folder.write_csv(path / "profiles.csv", _comparison.lines(profiles, "score", "share_above"))
-    _comparison.draw_scores(path, profiles, pairs, scores_of, level)
+    _comparison.draw_scores(path, profiles, pairs, have, level)
     if curves_of:
         middles = {learner.name: _comparison.middle(learner.curves, again) for learner in learners}
-        folder.write_csv(path / "curves.csv", _comparison.lines(middles, "environment_steps", "iqm"))
-        _comparison.draw_curves(path, middles, curves_of, best, level)
+        folder.write_csv(path / "curves.csv", _comparison.lines(middles, budget.replace(" ", "_"), "iqm"))
+        _comparison.draw_curves(path, middles, have, best, level)
     horizon, early = None, {}
     if threshold is not None:
         arrivals = {learner.name: _comparison.arrivals(learner.curves, threshold, level) for learner in learners}
@@ -73,12 +74,13 @@ def main(
         early = {learner.name: _comparison.stopped(learner.curves, threshold) for learner in learners}
         for name, row in rows.items():
             row |= {"seeds_that_stop_before": early[name], **_comparison.timed(arrivals[name], horizon)}
-        folder.write_csv(path / "reached.csv", _comparison.lines(reached, "environment_steps", "share_there"))
-        _comparison.draw_reached(path, reached, curves_of, threshold, level)
+        folder.write_csv(path / "reached.csv", _comparison.lines(reached, budget.replace(" ", "_"), "share_there"))
+        _comparison.draw_reached(path, reached, have, threshold, level)
     summary = {
         "task": learners[0].task,
-        "scores_are": scores_of,
+        "scores_are": have.scores_of,
         "curves_are": curves_of or None,
+        "curves_are_over": budget or None,
         "threshold": threshold,
         "horizon": horizon,
         "learners": rows,
@@ -103,13 +105,13 @@ def main(
     if threshold is not None:
         for line, row in zip(shown, rows.values(), strict=True):
             line["there"] = f"{row['seeds_that_get_there']} of {line.pop('seeds')}"
-            line["median steps"] = interval(row["median_steps"], row["median_steps_interval"], "{:.0f}")
-    score = _comparison.said(scores_of)
+            line[f"median {budget}"] = interval(row["median_time"], row["median_time_interval"], "{:.0f}")
+    score = _comparison.said(have.scores_of)
     _console.table(f"{learners[0].task}: {score}, interquartile means \\[{level:.0%} intervals over seeds]", shown)
     _console.console.print(f"beats the first: the probability that a run scores higher than one of {names[0]!r}.")
     if threshold is not None:
         _console.console.print(
-            f"there: seeds whose {_comparison.said(curves_of)} reaches {threshold:g}; median steps: until half of all seeds do."
+            f"there: seeds whose {_comparison.said(curves_of)} reaches {threshold:g}; median: until half of all seeds do."
         )
     elif not curves_of:
         _console.console.print("no curves: those of these runs are of different things, or there are none.")
@@ -117,7 +119,7 @@ def main(
         if count:
             _console.console.print(
                 f"{count} of {rows[name]['seeds']} seeds of {name!r} stopped before others, and before they were there: "
-                "steps are as if that had nothing to do with how they did."
+                "the median is as if that had nothing to do with how they did."
             )
     for name, row in rows.items():
         if "failure" in row:

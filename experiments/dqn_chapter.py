@@ -171,7 +171,6 @@ def main(
         for name, (algorithm, _) in variants.items()
     }
 
-    played = {name: np.cumsum(result.metrics["length"], axis=0, dtype=float) for name, result in results.items()}
     folder.write_csv(
         path / "episodes.csv",
         (
@@ -179,7 +178,6 @@ def main(
                 "variant": name,
                 "seed": member,
                 "episode": int(episode) + 1,
-                "environment_steps": round(played[name][episode, member]),
                 **{metric: float(values[episode, member]) for metric, values in result.metrics.items()},
             }
             for name, result in results.items()

@@ -123,10 +123,6 @@ def main(
         for name, (algorithm, _) in variants.items()
     }
 
-    played = {
-        name: episodes * np.cumsum(result.metrics["mean_length"], axis=0, dtype=float)
-        for name, result in results.items()
-    }
     folder.write_csv(
         path / "metrics.csv",
         (
@@ -134,7 +130,6 @@ def main(
                 "variant": name,
                 "seed": member,
                 "iteration": int(step) + 1,
-                "environment_steps": round(played[name][step, member]),
                 **{metric: float(values[step, member]) for metric, values in result.metrics.items()},
                 "compile_seconds": round(result.compile_seconds, 3),
                 "run_seconds": round(float(result.elapsed[step]), 3),

@@ -44,7 +44,7 @@ def made(name, tests, curves=None, *, experiment="dqn", setting=500, env="CartPo
     if experiment in ("q_learning", "dqn_ablation"):
         folder.write_json(path / "config.json", {"experiment": experiment, "used": about})
     else:
-        folder.write_json(path / "config.json", {"experiment": experiment, "used": {"max_steps": None}})
+        folder.write_json(path / "config.json", {"experiment": experiment, "used": {"max_steps": None, "episodes": 10}})
         checkpoint.save(path / "policy.npz", {"w": np.zeros(1)}, {"env": env, **about})
     folder.write_json(path / "summary.json", summary or {"seeds": 2})
     named = lambda variant: {"variant": variant} if variant else {}
@@ -62,7 +62,7 @@ def made(name, tests, curves=None, *, experiment="dqn", setting=500, env="CartPo
         folder.write_csv(
             path / source.table,
             [
-                {**named(variant), "seed": i, "environment_steps": int(step), source.column: x}
+                {**named(variant), "seed": i, source.budget: int(step), source.column: x}
                 for variant, curve in curves.items()
                 for i, row in enumerate(curve)
                 for step, x in zip(GRID, row, strict=False)
@@ -113,8 +113,8 @@ def test_two_runs(two, capsys):
     assert pair["probability"] == probability_of_improvement(GOOD[""], POOR[""]) == 14.5 / 16
     assert pair["low"] <= pair["probability"] <= pair["high"]
     assert good["seeds_that_get_there"] == 4 and poor["seeds_that_get_there"] == 1
-    assert good["median_steps"] == 4000 and poor["median_steps"] is None  # infinite
-    assert summary["horizon"] == good["mean_steps_up_to_horizon"] == 4000
+    assert good["median_time"] == 4000 and poor["median_time"] is None  # infinite
+    assert summary["horizon"] == good["mean_time_up_to_horizon"] == 4000
     assert "good" in said and "495" in said and "0.09" in said and "python -m" not in said
     config = json.loads(Path("seen/config.json").read_text())
     assert config["used"]["resamples"] == 200 and config["options"]["resamples"] == 2000
@@ -171,6 +171,7 @@ def test_one_folder_with_several_variants(capsys):
     command_line.run(["compare", run, "--quick", "--out", "seen"])
     summary = json.loads(Path("seen/summary.json").read_text())
     assert list(summary["learners"]) == ["plain", "shaped", "early"] and summary["threshold"] == 190
+    assert summary["curves_are_over"] == "episodes" and summary["learners"]["shaped"]["median_time"] == 40_000  # of ten
     assert len(summary["probability_of_improvement"]) == 3
     assert summary["learners"]["early"]["failure"] and "failure" not in summary["learners"]["plain"]
     assert "early was cut short and counts as it was: loss ceased to be finite [sic]" in capsys.readouterr().out

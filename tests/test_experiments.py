@@ -253,8 +253,9 @@ def test_reinforce_leaves_what_compare_reads(trained):
         assert interquartile_mean(learner.tests) == summary[learner.name]["test_mean_length_iqm"]
         low, high = summary[learner.name]["test_mean_length_iqm_interval"]
         assert low <= interquartile_mean(learner.tests) <= high
-        lengths = [float(r["mean_length"]) for r in metrics if (r["variant"], r["seed"]) == (learner.name, "0")]
-        np.testing.assert_allclose(learner.curves[0].steps, np.cumsum(lengths) * 10, atol=0.01)  # of ten episodes each
+        returns = [float(r["mean_return"]) for r in metrics if (r["variant"], r["seed"]) == (learner.name, "0")]
+        np.testing.assert_array_equal(learner.curves[0].scores, returns)
+        np.testing.assert_array_equal(learner.curves[0].steps, 10 * np.arange(1, len(returns) + 1))  # of ten episodes
 
 
 def test_reinforce_leaves_a_policy_that_loads(trained):

@@ -3,7 +3,8 @@
 A run that ends without having reached the threshold is not one that takes so long: of its time it is known only that it is
 longer. Means and medians of those that arrived are too short, and so much the more the fewer arrive; the estimate of Kaplan
 and Meier uses what is known of all. It takes for granted that how long a run was watched tells nothing of when it would have
-arrived: true of a common budget of steps, not of runs given up because they did badly.
+arrived: true of time counted in what all runs have as much of, not of runs given up because they did badly, nor of steps
+where the budget is of episodes, since those who do badly make fewer of them.
 """
 
 from __future__ import annotations
