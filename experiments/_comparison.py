@@ -19,7 +19,7 @@ from rljax.runs.statistics import (
 )
 from rljax.runs.survival import Survival, kaplan_meier, median_time, restricted_mean
 
-POINTS = 201  # of a curve and of a profile
+POINTS = 301  # of a curve and of a profile, at most
 MOST_PAIRS = 15  # drawn; of more learners each is drawn against the first
 
 
@@ -71,9 +71,11 @@ def common(learners: Sequence[Learner]) -> Common:
 
 def profiles(scores: Mapping[str, np.ndarray], again: Mapping[str, Any]) -> dict[str, Band]:
     """The share of seeds above each score; `again` says how to resample."""
-    low, high = min(map(np.min, scores.values())), max(map(np.max, scores.values()))
-    margin = 0.02 * (high - low) or 1.0
-    thresholds = np.linspace(low - margin, high + margin, POINTS)
+    every = np.unique(np.concatenate([*scores.values()]))  # at no other score does a share change
+    margin = 0.02 * (every[-1] - every[0]) or 1.0
+    thresholds = np.concatenate([[every[0] - margin], every, [every[-1] + margin]])
+    if len(thresholds) > POINTS:
+        thresholds = np.linspace(thresholds[0], thresholds[-1], POINTS)
     profile = lambda x: performance_profile(x, thresholds)
     return {name: Band(thresholds, profile(x), *bootstrap_interval(x, profile, **again)) for name, x in scores.items()}
 
