@@ -14,6 +14,7 @@ from PIL import Image
 
 from experiments import __main__ as command_line
 from experiments import sweep
+from experiments.benchmarks import policy_search as benchmark
 from rljax.runs import sweep_plots
 
 
@@ -85,6 +86,12 @@ def test_what_can_be_swept_has_algorithms_that_can_be_made():
         setting = {key: values[key] for key in learner.settings}
         made = learner.make(envs.TimeLimit(envs.CartPole(), 20), learner.steps, 20, **setting)
         assert made.step is not None and learner.steps % learner.eval_every == 0, name
+
+
+def test_what_the_benchmark_measures_is_a_whole_search():
+    case = {**benchmark.CASE, "population": 10, "episodes": 1, "final_episodes": 2, "max_steps": 20, "generations": 3}
+    prepared = benchmark.search(seed=0, **case)
+    assert prepared.steps == 1 and prepared.compile_seconds > 0 and 1 <= int(prepared.run()) <= 3
 
 
 def test_reinforce_in_a_world_of_gymnasiums(capsys):
