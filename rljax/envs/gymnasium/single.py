@@ -36,8 +36,8 @@ class RljaxEnv(gymnasium.Env[Any, Any]):
       >>> env = RljaxEnv(CartPole())
       >>> observation, info = env.reset(seed=0)
       >>> observation, reward, terminated, truncated, info = env.step(1)
-      >>> observation.shape, observation.dtype.name, reward, terminated, truncated, info
-      ((4,), 'float32', 1.0, False, False, {})
+      >>> observation.shape, observation.dtype.name, reward, terminated, truncated
+      ((4,), 'float32', 1.0, False, False)
     """
 
     metadata = common.METADATA
