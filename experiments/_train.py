@@ -14,7 +14,7 @@ from experiments import _console
 from experiments._world import World
 from rljax import checks, structs, train
 from rljax.runs import checkpoint, folder, plots
-from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
+from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
 
 Variants = Mapping[
     str, tuple[structs.Algorithm, Mapping[str, Any]]
@@ -165,7 +165,7 @@ def solve(
     share = {}
     if solved is not None:
         share["test_share_of_seeds_that_solve"] = float((returns >= solved).mean())
-        share["test_share_of_seeds_that_solve_interval"] = bootstrap_interval(returns >= solved, mean_score)
+        share["test_share_of_seeds_that_solve_interval"] = share_interval(returns >= solved)
     summary = {
         "name": name,
         "seeds": seeds,

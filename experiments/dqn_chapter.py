@@ -129,7 +129,7 @@ def main(
     from experiments import _console, _play, _train, _world
     from rljax import checks, envs
     from rljax.runs import checkpoint, folder, plots
-    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
+    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -209,7 +209,7 @@ def main(
             "test_mean_length_iqm": interquartile_mean(lengths[name]),
             "test_mean_length_iqm_interval": bootstrap_interval(lengths[name]),
             "test_share_of_seeds_at_target": float((lengths[name] >= target).mean()),
-            "test_share_of_seeds_at_target_interval": bootstrap_interval(lengths[name] >= target, mean_score),
+            "test_share_of_seeds_at_target_interval": share_interval(lengths[name] >= target),
             "compile_seconds": result.compile_seconds,
             "run_seconds": result.run_seconds,
             **({"failure": failures[name]} if name in failures else {}),

@@ -55,7 +55,7 @@ def main(
     from experiments import _console, _train, _world
     from rljax import agents, checks, networks, policies, shaping
     from rljax.runs import checkpoint, folder, plots
-    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, mean_score
+    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -105,7 +105,7 @@ def main(
         reached = returns >= target
         return {
             "test_share_of_seeds_at_target": float(reached.mean()),
-            "test_share_of_seeds_at_target_interval": bootstrap_interval(reached, mean_score),
+            "test_share_of_seeds_at_target_interval": share_interval(reached),
         }
 
     path = folder.create(out, "reinforce")

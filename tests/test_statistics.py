@@ -17,6 +17,7 @@ from rljax.runs.statistics import (
     optimality_gap,
     performance_profile,
     probability_of_improvement,
+    share_interval,
 )
 
 STATISTICS = (interquartile_mean, mean_score, median_score, optimality_gap)
@@ -144,6 +145,14 @@ def test_the_area_below_a_profile_is_the_mean():
     np.testing.assert_allclose(-2 + performance_profile(x, edges)[:-1].sum() * 1e-3, mean_score(x), atol=1e-9)
 
 
+@pytest.mark.parametrize(("count", "of"), [(0, 1), (1, 1), (0, 16), (5, 16), (16, 16), (243, 256)])
+def test_intervals_of_shares_are_wilsons(count, of):
+    reached = np.arange(of) < count
+    for level in (0.5, 0.95):
+        theirs = stats.binomtest(count, of).proportion_ci(level, method="wilson")
+        np.testing.assert_allclose(share_interval(reached, level=level), theirs, atol=1e-12)
+
+
 # Bootstrap -----------------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +257,9 @@ def test_bootstrap_refuses(x, options, message):
         (lambda: median_score(np.zeros((2, 2, 2))), r"shape \(2, 2, 2\)"),
         (lambda: optimality_gap([1.0], target=np.inf), "target is inf"),
         (lambda: performance_profile([1.0], 0.5), "thresholds has shape"),
+        (lambda: share_interval(np.zeros(0, bool)), "the number of seeds is 0"),
+        (lambda: share_interval([[True]]), "reached has shape"),
+        (lambda: share_interval([True], level=1.5), "level is 1.5"),
     ],
 )
 def test_statistics_refuse(function, message):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import jax
@@ -197,6 +198,42 @@ def performance_profile(x: ArrayLike, thresholds: ArrayLike) -> Any:
     checks.rank(1, thresholds=tau)
     above = values.size - xp.searchsorted(xp.sort(values.reshape(-1)), xp.asarray(tau), side="right")
     return xp.where(xp.isnan(values).any(), xp.nan, above.astype(values.dtype) / values.size)
+
+
+def share_interval(reached: ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+    """Where the share of all seeds that reach something would plausibly lie: Wilson's interval, without resamples.
+
+        (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n),    p of n seeds, z of the normal law
+
+    Where all or none do, a bootstrap would be sure of it: its interval has no width. That 32 of 32 do shows no more than
+    that nine of ten would.
+
+    Args:
+      reached: [R] bool.
+      level: of confidence, in (0, 1).
+
+    Returns:
+      low, high.
+
+    Errors:
+      ValueError, TypeError: no seeds, more than one axis, what is not bool, a level out of range.
+
+    Example:
+      >>> low, high = share_interval([True] * 32)
+      >>> round(low, 2), high
+      (0.89, 1.0)
+
+    Wilson (1927), Probable inference, the law of succession, and statistical inference.
+    """
+    checks.real("level", level, 0, 1, above=True, below=True)
+    flags = np.asarray(reached)
+    checks.rank(1, reached=flags)
+    checks.integer("the number of seeds", len(flags), 1)
+    checks.boolean(reached=flags)
+    p, n, z = flags.mean(), len(flags), NormalDist().inv_cdf((1 + level) / 2)
+    middle, width = p + z**2 / (2 * n), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = (middle - width) / (1 + z**2 / n), (middle + width) / (1 + z**2 / n)
+    return (0.0 if not p else float(low)), (1.0 if p == 1 else float(high))
 
 
 def bootstrap(
