@@ -82,13 +82,12 @@ def record(
     played: Transition,
     rows: np.ndarray,
     columns: np.ndarray,
+    lanes: np.ndarray,
     observation: np.ndarray,
     action: np.ndarray,
     step: HostStep,
-    lanes: np.ndarray | None = None,
 ) -> None:
-    """Write the transitions of some environments where they belong."""
-    lanes = columns if lanes is None else lanes
+    """Write the transitions of the environments `lanes` where they belong."""
     played.observation[rows, columns] = observation[lanes]
     played.action[rows, columns] = action[lanes]
     played.reward[rows, columns] = step.reward[lanes]

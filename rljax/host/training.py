@@ -242,9 +242,12 @@ class Run:
             block = np.int32(len(self.metrics))
             played = self.block(functools.partial(programs.explore, self.state, self.key, block))
             self.state, self.params, metrics, bad = programs.learn(self.state, self.params, self.key, block, played)
-            self.metrics.append({"mean_return": float(self.last_return.mean()), **jax.tree.map(float, metrics)})
+            metrics, bad = jax.device_get((metrics, bad))
+            self.metrics.append(
+                {"mean_return": float(self.last_return.mean()), **{k: float(x) for k, x in metrics.items()}}
+            )
             if bad.any():
-                fault = 1 + programs.names.index([*sorted(metrics), "parameters"][int(jnp.argmax(bad))])
+                fault = 1 + programs.names.index([*sorted(metrics), "parameters"][int(bad.argmax())])
                 break
         steps, fault_ = jnp.int32(len(self.metrics) - bool(fault)), jnp.int32(fault)
         after = self.member._replace(steps=steps, best=self.params, fault=fault_, stopped=fault_ > 0)
@@ -277,23 +280,26 @@ class Run:
         A vector that resets in a step of its own has steps that are none: environments that had none play on until the others
         have T as well. What they do then is not recorded, so their recursions are cut there, as by a clock.
         """
-        learner, env = self.programs.learner, self.env
-        played = blank(self.programs.size, (learner.num_steps, env.num_envs), False)
-        rows, t = np.zeros(env.num_envs, int), 0
-        while (rows < learner.num_steps).any():
-            action = choose(t, self.observation)
-            step = env.step(action)
-            full = rows == learner.num_steps
-            lanes = np.flatnonzero(step.valid & ~full)
-            record(played, rows[lanes], lanes, self.observation, action, step)
-            ahead = step.valid & full
-            if ahead.any():
-                played.truncated[-1, ahead & ~played.terminated[-1]] = True
-            rows[lanes] += 1
-            self.total[step.valid] += step.reward[step.valid]
+        enough, seen = self.programs.learner.num_steps, []
+        valid = np.zeros(self.env.num_envs, int)
+        while (valid < enough).any():
+            action = choose(len(seen), self.observation)
+            step = self.env.step(action)
+            seen.append((self.observation, action.astype(np.int32), *step[1:]))
+            valid += step.valid
+            self.total += np.where(step.valid, step.reward, 0.0)
             ended = step.terminated | step.truncated
-            self.last_return[ended], self.total[ended] = self.total[ended], 0.0
-            self.observation, t = step.observation, t + 1
+            if ended.any():
+                self.last_return[ended], self.total[ended] = self.total[ended], 0.0
+            self.observation = step.observation
+        columns: Any = map(np.stack, zip(*seen, strict=True))
+        observation, action, reward, terminated, truncated, successor, counts = columns
+        nothing: Any = ()
+        played = Transition(observation, action, reward, successor, terminated, truncated, nothing, nothing, nothing)
+        if len(seen) > enough:
+            rows = np.argsort(~counts, axis=0, kind="stable")[:enough]  # the first valid ones of each environment
+            played = jax.tree.map(lambda leaf: leaf[rows, np.arange(self.env.num_envs)], played)
+            played.truncated[-1] |= (valid > enough) & ~played.terminated[-1]
         return played
 
     def _episodes(self, choose: Callable[[int, np.ndarray], np.ndarray]) -> Transition:
@@ -310,7 +316,7 @@ class Run:
                     f"gymnasium.make(..., max_episode_steps={learner.num_steps})."
                 )
             columns = places.lanes * each + places.episode
-            record(played, places.time, columns, observation, action, step, places.lanes)
+            record(played, places.time, columns, places.lanes, observation, action, step)
             played.valid[places.time, columns] = True
 
         returns = episodes(env, choose, learner.num_envs, on_step=write)
