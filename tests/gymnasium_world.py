@@ -1,5 +1,6 @@
 """Worlds for adapters, one whose observations and actions have parts among them, and the rollouts that they must equal."""
 
+import functools
 from dataclasses import field
 from typing import NamedTuple
 
@@ -65,8 +66,10 @@ def key_of(seed):
     return jax.random.wrap_key_data(common.words(seeding.np_random(seed)[0]), impl="threefry2x32")
 
 
-def lake(**options):
-    return TabularEnv(mdp.from_gymnasium(gymnasium.make("FrozenLake-v1", **options), gamma=0.99))
+@functools.cache
+def lake():
+    """The same arrays each time: then its programs are compiled once."""
+    return TabularEnv(mdp.from_gymnasium(gymnasium.make("FrozenLake-v1"), gamma=0.99))
 
 
 def played(world, seed, num_steps, num_envs=1, autoreset="next_step"):
