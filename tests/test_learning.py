@@ -56,7 +56,7 @@ class Case(NamedTuple):
     acts: bool = True  # it knows what to do
     without: tuple[str, ...] = ()  # probes whose values are not asked for
     tolerance: float = 0.1  # of values; the mistakes that probes are there for make a difference of 0.3 at least
-    hurry: bool = True  # XLA compiles in a hurry: what runs for less time than it is compiled is sooner done
+    effort: int = 0  # of XLA when it compiles: what then runs for a second or less is sooner done with little
 
 
 def over_states(network: networks.Network) -> Callable[[Any], jax.Array]:
@@ -101,7 +101,7 @@ def search(method: Method) -> Case:
 
 
 def deep(
-    of: str = "optimal", without: tuple[str, ...] = (), network: Any = None, hurry: bool = True, **options: Any
+    of: str = "optimal", without: tuple[str, ...] = (), network: Any = None, effort: int = 0, **options: Any
 ) -> Case:
     blocks = 300
     net = networks.one_hot(4, networks.q_network((4, 24, 2), **(network or {})))
@@ -124,7 +124,7 @@ def deep(
         },
     )
     values = lambda params: jax.vmap(head.values)(over_states(net)(params))
-    return Case(make, blocks, values, of, without=without, tolerance=0.15, hurry=hurry)
+    return Case(make, blocks, values, of, without=without, tolerance=0.15, effort=effort)
 
 
 def pqn() -> Case:
@@ -178,13 +178,13 @@ CASES = {
     "evolution_strategy": search(agents.evolution_strategy(33)),
     "dqn": deep(head=scalar(losses.squared)),
     "dqn, c51, three steps": deep(
-        network={"atoms": 11}, head=categorical(-2.0, 3.0, 11), n=3, without=("stochastic_chain",)
+        effort=1, network={"atoms": 11}, head=categorical(-2.0, 3.0, 11), n=3, without=("stochastic_chain",)
     ),
     "dqn, quantiles, double, dueling": deep(
-        hurry=False, network={"atoms": 8, "dueling": True}, head=quantile(8, delta=0.1), double=True
+        effort=1, network={"atoms": 8, "dueling": True}, head=quantile(8, delta=0.1), double=True
     ),
     "dqn, munchausen, prioritised": deep(
-        "best", hurry=False, munchausen=Munchausen(), memory=replay.prioritised(800, beta=1.0)
+        "best", effort=1, munchausen=Munchausen(), memory=replay.prioritised(800, beta=1.0)
     ),
     "pqn": pqn(),
     "linear_q": linear(),
@@ -218,7 +218,7 @@ def learned(case: Case, worlds: list[Any]) -> tuple[np.ndarray, np.ndarray]:
 
     members = jax.tree.map(lambda *leaves: jnp.repeat(jnp.stack(leaves), SEEDS, axis=0), *worlds)
     keys = jax.random.split(jax.random.key(0), len(worlds) * SEEDS)
-    train = jax.jit(jax.vmap(one), compiler_options={"xla_backend_optimization_level": 0} if case.hurry else None)
+    train = jax.jit(jax.vmap(one), compiler_options={"xla_backend_optimization_level": case.effort})
     return jax.tree.map(
         lambda leaf: np.asarray(leaf).reshape(len(worlds), SEEDS, *leaf.shape[1:]), train(keys, members)
     )
