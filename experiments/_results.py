@@ -31,6 +31,7 @@ SOURCES = {
     "dqn": Source("scores.csv", "greedy_return"),
     "dqn_ablation": Source("scores.csv", "greedy_return", tested=False),
     "dqn_chapter": Source("episodes.csv", "length", "episode"),
+    "policy_search": Source(),
     "pqn": Source("scores.csv", "greedy_return"),
     "q_learning": Source(),
     "reinforce": Source("metrics.csv", "mean_return", "iteration", "episodes"),

@@ -122,6 +122,14 @@ def main(
             for step in np.flatnonzero(np.isfinite(result.metrics["best"][:, member]))
         ),
     )
+    folder.write_csv(
+        path / "tests.csv",
+        (
+            {"variant": name, "seed": member, "test_mean_return": float(mean)}
+            for name, tested in lengths.items()
+            for member, mean in enumerate(tested)
+        ),
+    )
     plots.search_curves(
         path / "search.png",
         {name: result.metrics for name, result in results.items()},
