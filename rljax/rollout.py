@@ -30,7 +30,7 @@ class Cursor(NamedTuple):
 
 def start(key: Array, env: Environment, num_envs: int) -> Cursor:
     """`num_envs` freshly reset environments."""
-    state, _ = jax.vmap(env.reset)(_lanes(key, num_envs))
+    state, _ = jax.vmap(env.reset)(lane_keys(key, num_envs))
     return Cursor(state, jnp.zeros(num_envs, bool))
 
 
@@ -68,13 +68,13 @@ def unroll(
     checks.choice("autoreset", autoreset, ("none", "same_step", "next_step"))
     checks.integer("num_steps", num_steps, 1)
     num_envs = cursor.over.shape[0]
-    lanes = _lanes(key, num_envs)
+    lanes = lane_keys(key, num_envs)
     if autoreset == "same_step":  # a cursor from another mode may wait for a reset that this mode never makes
         fresh = jax.vmap(lambda lane: env.reset(jax.random.fold_in(lane, 3 * num_steps + 2))[0])(lanes)
         state = jax.vmap(_select)(cursor.over, fresh, cursor.state)
         cursor = Cursor(state, jnp.zeros_like(cursor.over))
 
-    def body(carry: tuple[Array, Cursor], _: None) -> tuple[tuple[Array, Cursor], _Record]:
+    def body(carry: tuple[Array, Cursor], _: None) -> tuple[tuple[Array, Cursor], Record]:
         t, cursor = carry
         cursor, record = _steps(t, lanes, env, policy, cursor, autoreset)
         return (t + 1, cursor), record
@@ -152,7 +152,7 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
     checks.integer("max_steps", max_steps, 1, batch=True)
     key_start, key_play = jax.random.split(key)
     cursor = start(key_start, env, num_episodes)
-    lanes = _lanes(key_play, num_episodes)
+    lanes = lane_keys(key_play, num_episodes)
     none = Episodes(jnp.zeros(num_episodes, jnp.result_type(float)), jnp.zeros(num_episodes, jnp.int32))
 
     def body(carry: tuple[Array, Cursor, Episodes]) -> tuple[Array, Cursor, Episodes]:
@@ -168,7 +168,9 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
     return lax.while_loop(going, body, (jnp.int32(0), cursor, none))[2]
 
 
-class _Record(NamedTuple):
+class Record(NamedTuple):
+    """What a step leaves: a `Transition` without the observations, which are functions of the states."""
+
     state: Any
     action: Array
     reward: Array
@@ -178,10 +180,30 @@ class _Record(NamedTuple):
     valid: Array
 
 
-def _step(
+def step(
     t: Array, lane: Array, env: Environment, policy: Policy, cursor: Cursor, autoreset: AutoReset
-) -> tuple[Cursor, _Record]:
-    """One step of one environment. Batched by one `vmap` around all of it: in pieces, XLA would store what passes between."""
+) -> tuple[Cursor, Record]:
+    """One step of one environment: what `unroll` and the adapters to Gymnasium repeat.
+
+    Batched by one `vmap` around all of it: in pieces, XLA would store what passes between.
+
+    Args:
+      t: [] int32, the clock.
+      lane: the environment's key, of `lane_keys`; 3 t, 3 t + 1 and 3 t + 2 are folded in to act, step and reset.
+      env, policy, autoreset: of `unroll`.
+      cursor: of one environment.
+
+    Returns:
+      Where it stands then, and what happened.
+
+    Example:
+      >>> from rljax.envs import CartPole
+      >>> env, (lane,) = CartPole(), lane_keys(jax.random.key(0), 1)
+      >>> cursor = Cursor(env.reset(jax.random.key(1))[0], jnp.bool_(False))
+      >>> cursor, record = step(jnp.int32(0), lane, env, lambda key, observation: jnp.int32(1), cursor, "none")
+      >>> float(record.reward), bool(cursor.over)
+      (1.0, False)
+    """
     key_act, key_step, key_reset = (jax.random.fold_in(lane, 3 * t + role) for role in range(3))
     action = policy(key_act, env.observe(cursor.state))
     state, (_, reward, terminated, truncated) = env.step(key_step, cursor.state, action)
@@ -191,7 +213,7 @@ def _step(
         state = _select(idle, cursor.state, state)
         reward = jnp.where(idle, jnp.zeros_like(reward), reward)
         terminated, truncated = terminated & ~idle, truncated & ~idle
-    record = _Record(cursor.state, action, reward, state, terminated, truncated, ~idle)
+    record = Record(cursor.state, action, reward, state, terminated, truncated, ~idle)
     ended = terminated | truncated
     if autoreset == "none":
         return Cursor(state, idle | ended), record
@@ -202,12 +224,17 @@ def _step(
 
 def _steps(
     t: Array, lanes: Array, env: Environment, policy: Policy, cursor: Cursor, autoreset: AutoReset
-) -> tuple[Cursor, _Record]:
-    return jax.vmap(lambda lane, cursor: _step(t, lane, env, policy, cursor, autoreset))(lanes, cursor)
+) -> tuple[Cursor, Record]:
+    return jax.vmap(lambda lane, cursor: step(t, lane, env, policy, cursor, autoreset))(lanes, cursor)
 
 
-def _lanes(key: Array, num_envs: int) -> Array:
-    """[N] keys, one for each environment."""
+def lane_keys(key: Array, num_envs: int) -> Array:
+    """[N] keys, one for each environment.
+
+    Example:
+      >>> lane_keys(jax.random.key(0), 3).shape
+      (3,)
+    """
     checks.integer("num_envs", num_envs, 1)
     return jax.vmap(jax.random.fold_in, (None, 0))(noise.fused(key), jnp.arange(num_envs, dtype=jnp.uint32))
 

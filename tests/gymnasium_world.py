@@ -79,7 +79,7 @@ def played(world, seed, num_steps, num_envs=1, autoreset="next_step"):
     @jax.jit
     def program(key):
         first = jax.vmap(lambda lane: world.reset(jax.random.fold_in(lane, 2**32 - 1))[0])(
-            rollout._lanes(key, num_envs)
+            rollout.lane_keys(key, num_envs)
         )
         cursor = rollout.Cursor(first, jnp.zeros(num_envs, bool))
         return rollout.unroll(key, world, policy, cursor, num_steps, autoreset=autoreset)[1]

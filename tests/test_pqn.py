@@ -78,7 +78,7 @@ def test_it_runs_under_the_strictest_promotion(precision: bool) -> None:
     before = jax.eval_shape(algorithm.init, jax.random.key(0))
     after, _ = jax.eval_shape(algorithm.step, jax.random.key(1), before)
     assert jax.tree.map(lambda leaf: leaf.dtype, before) == jax.tree.map(lambda leaf: leaf.dtype, after)
-    assert after.params[0]["kernel"].dtype == (jnp.float64 if precision else jnp.float32)
+    assert after.learner.params[0]["kernel"].dtype == (jnp.float64 if precision else jnp.float32)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def _many(held: _Held, autoreset: rollout.AutoReset) -> Many:
 
     def step(lane: Array, clock: Array, cursor: rollout.Cursor, action: Any) -> tuple[Array, rollout.Cursor, Answer]:
         policy = lambda key, observation: action
-        cursor, record = rollout._step(clock, _typed(lane), env, policy, cursor, autoreset)
+        cursor, record = rollout.step(clock, _typed(lane), env, policy, cursor, autoreset)
         ended, final = None, None
         if autoreset == "same_step":
             ended, final = record.terminated | record.truncated, env.observe(record.next_state)
