@@ -220,9 +220,10 @@ def chosen(
             raise ValueError(
                 f"{flag} is {text!r}; expected numbers joined by commas, such as 0.001,0.01, or a range low:high."
             ) from error
-        if isinstance(swept[name], tuple) and (random is None or len(swept[name]) != 2):
+        if isinstance(swept[name], tuple) and (random is None or len(swept[name]) != 2 or kind is int):
             raise ValueError(
-                f"{flag} is {text!r}; expected a list, or a range low:high with --random N, the number of settings."
+                f"{flag} is {text!r}; expected a list, or (but for --hidden) a range low:high with --random N, the number "
+                "of settings."
             )
     if not swept:
         has = " ".join(f"--{other.replace('_', '-')}" for other in learner.settings)
