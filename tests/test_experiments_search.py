@@ -111,7 +111,7 @@ def test_reinforce_in_a_world_of_gymnasiums(capsys):
         ("sweep reinforce --gamma 0.9,x", "--gamma is '0.9,x'; expected numbers joined by commas"),
         (
             "sweep reinforce --gamma 0.5:0.9",
-            r"--gamma is '0.5:0.9'; expected a list, or a range low:high with --random",
+            r"--gamma is '0.5:0.9'; expected a list, or .*a range low:high with --random",
         ),
         ("sweep reinforce --hidden 2:8 --random 3", "--hidden is '2:8'; expected a list"),
         ("sweep reinforce --gamma 0.9,1.5", r"gamma is 1\.5; expected a number in \[0, 1\]"),
