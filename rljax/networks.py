@@ -82,9 +82,9 @@ def fan_in_uniform(key: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
     LeCun et al. (1998), Efficient backprop, sec. 4.6; `torch.nn.Linear.reset_parameters`.
     """
     limit = shape[0] ** -0.5
-    draw = lambda key, shape: jax.random.uniform(key, shape, minval=-limit, maxval=limit)
-    of_kernel, of_bias = jax.random.split(key)
-    return draw(of_kernel, shape), draw(of_bias, shape[1:])
+    # The bias is one more row of the same draw: one cipher to compile for each layer, not two.
+    rows = jax.random.uniform(key, (shape[0] + 1, shape[1]), minval=-limit, maxval=limit)
+    return rows[:-1], rows[-1]
 
 
 def mlp(
