@@ -1,4 +1,4 @@
-"""What run folders hold, read again: the curve and the test of every seed of every variant."""
+"""What run folders hold, written and read again: the curve and the test of every seed of every variant."""
 
 from __future__ import annotations
 
@@ -57,6 +57,18 @@ class Learner(NamedTuple):
     tests: np.ndarray  # [R], or [0]
     tests_of: str  # what the tests are of
     failure: str | None  # why its training ended before its time
+
+
+def write_tests(path: Path, tests: Mapping[str, np.ndarray]) -> None:
+    """tests.csv of a run folder: each variant's mean test return, seed by seed; one learner alone goes by the name ""."""
+    folder.write_csv(
+        path / "tests.csv",
+        (
+            {**({"variant": name} if name else {}), "seed": member, "test_mean_return": float(mean)}
+            for name, tested in tests.items()
+            for member, mean in enumerate(tested)
+        ),
+    )
 
 
 def read(paths: Sequence[Path]) -> list[Learner]:

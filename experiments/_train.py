@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from experiments import _console
+from experiments import _console, _results
 from experiments._world import World
 from rljax import checks, structs, train
 from rljax.runs import checkpoint, folder, plots
@@ -149,10 +149,7 @@ def solve(
             if np.isfinite(score)
         ),
     )
-    folder.write_csv(
-        path / "tests.csv",
-        ({"seed": member, "test_mean_return": float(mean)} for member, mean in enumerate(returns)),
-    )
+    _results.write_tests(path, {"": returns})
     plots.learning_curves(
         path / "learning_curve.png",
         {name: result.scores},

@@ -126,7 +126,7 @@ def main(
     import jax
     import numpy as np
 
-    from experiments import _console, _play, _train, _world
+    from experiments import _console, _play, _results, _train, _world
     from rljax import checks, envs
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
@@ -185,14 +185,7 @@ def main(
             for episode in np.flatnonzero(np.isfinite(result.metrics["length"][:, member]))
         ),
     )
-    folder.write_csv(
-        path / "tests.csv",
-        (
-            {"variant": name, "seed": member, "test_mean_return": float(length)}
-            for name, tested in lengths.items()
-            for member, length in enumerate(tested)
-        ),
-    )
+    _results.write_tests(path, lengths)
     plots.learning_curves(
         path / "learning_curve.png",
         {name: result.metrics["length"] for name, result in results.items()},

@@ -55,7 +55,7 @@ def main(
     import numpy as np
     import optax
 
-    from experiments import _console, _play, _train, _world
+    from experiments import _console, _play, _results, _train, _world
     from rljax import agents, checks, envs
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean
@@ -122,14 +122,7 @@ def main(
             for step in np.flatnonzero(np.isfinite(result.metrics["best"][:, member]))
         ),
     )
-    folder.write_csv(
-        path / "tests.csv",
-        (
-            {"variant": name, "seed": member, "test_mean_return": float(mean)}
-            for name, tested in lengths.items()
-            for member, mean in enumerate(tested)
-        ),
-    )
+    _results.write_tests(path, lengths)
     plots.search_curves(
         path / "search.png",
         {name: result.metrics for name, result in results.items()},

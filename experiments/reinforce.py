@@ -52,7 +52,7 @@ def main(
     import numpy as np
     import optax
 
-    from experiments import _console, _train, _world
+    from experiments import _console, _results, _train, _world
     from rljax import agents, checks, networks, policies, shaping
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
@@ -139,14 +139,7 @@ def main(
             for step in np.flatnonzero(np.isfinite(result.metrics["mean_length"][:, member]))
         ),
     )
-    folder.write_csv(
-        path / "tests.csv",
-        (
-            {"variant": name, "seed": member, "test_mean_return": float(mean)}
-            for name, tested in returns.items()
-            for member, mean in enumerate(tested)
-        ),
-    )
+    _results.write_tests(path, returns)
     plots.learning_curves(
         path / "learning_curve.png",
         {name: result.metrics["mean_return"] for name, result in results.items()},

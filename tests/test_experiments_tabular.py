@@ -126,15 +126,21 @@ def test_td_learning_finds_the_books_valleys(tmp_path):
 
 
 def exploration_files(*worlds):
-    return {"curves.csv"} | {f"{what}_{w}.png" for w in worlds for what in ("regret", "coverage", "reward", "visits")}
+    return {"curves.csv", "seeds.csv"} | {
+        f"{what}_{w}.png" for w in worlds for what in ("regret", "coverage", "reward", "visits")
+    }
 
 
 def test_exploration_quick(tmp_path):
     command_line.run(["exploration", "--quick", "--worlds", "maze", "--out", "one"])
     summary = results(tmp_path / "one", exploration_files("maze"))
     assert len(summary) == 3
-    for row in summary.values():
-        assert 0 <= row["regret_last"] <= 1 and 0 < row["coverage_last"] <= 1
+    seeds = rows_of(tmp_path / "one" / "seeds.csv")
+    for name, row in summary.items():
+        mine = [float(r["regret"]) for r in seeds if f"{r['world']}: {r['exploration']}" == name]
+        assert len(mine) == 4 and row["regret_last"] == pytest.approx(np.mean(mine))
+        low, high = row["regret_last_interval"]
+        assert 0 <= min(mine) <= low <= row["regret_last"] <= high <= max(mine) <= 1 and 0 < row["coverage_last"] <= 1
     rows = rows_of(tmp_path / "one" / "curves.csv")
     assert len(rows) == 3 * 100 and {row["step"] for row in rows} == {str(10 * n) for n in range(1, 101)}
 
