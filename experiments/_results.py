@@ -141,6 +141,8 @@ def _task(path: Path, used: Mapping[str, Any]) -> tuple[str, float | None]:
     if "max_steps" not in used:
         return f"the chapter's MDP (gamma {used.get('gamma')})", None
     env, limit = used.get("env", "CartPole"), used["max_steps"]
+    if env in ("gymnasium:CartPole-v0", "gymnasium:CartPole-v1"):  # ours, step for step, as the tests say
+        env = "CartPole"
     return f"{env} (at most {limit} steps)", float(limit) if env == "CartPole" else None
 
 

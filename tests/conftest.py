@@ -27,6 +27,19 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+# And most of it runs once, so it is compiled without optimising the machine code: what a program means is tested here.
+# Where the bits or the speed of what users get matter, `optimised` turns it on again.
+jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture
+def optimised() -> Iterator[None]:
+    """Compiles as users do."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture(params=[False, True], ids=["float32", "float64"])
 def precision(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Runs the test twice; the value says whether 64-bit floats are on."""

@@ -215,6 +215,14 @@ def test_a_task_whose_highest_score_is_unknown_has_no_threshold_of_its_own():
     assert summary["threshold"] == -75 and summary["learners"]["b"]["seeds_that_get_there"] == 2
 
 
+def test_gymnasiums_cartpole_is_the_same_task_as_ours():
+    curves = {"": climbing(*GOOD[""])}
+    ours, theirs = made("ours", GOOD, curves), made("theirs", GOOD, curves, env="gymnasium:CartPole-v1")
+    assert {(a.task, a.best) for a in _results.read([Path(ours), Path(theirs)])} == {
+        ("CartPole (at most 500 steps)", 500)
+    }
+
+
 def test_folders_of_one_name_are_told_apart_by_their_paths():
     a, b = (made(f"{parent}/run", GOOD, {"": climbing(*GOOD[""])}) for parent in "ab")
     assert [learner.name for learner in _results.read([Path(a), Path(b)])] == ["a/run", "b/run"]

@@ -349,10 +349,13 @@ def _soften(
 ) -> tuple[Array, Array]:
     """The reward that Munchausen learns from, and its next policy [A].
 
-    pi = softmax(q / T),    r + alpha clip(T log pi(a_{t-1}), clip, 0) + discount T H(pi(. | o_t))
+        pi = softmax(q / T),    r + alpha max(T log pi(a_{t-1}), clip) + discount T H(pi(. | o_t))
+
+    With the expectation of q under pi that the head adds, `backups.munchausen_target`: T log sum exp(q / T) = pi q + T H(pi).
     """
-    log_prob = policies.categorical.log_prob(q_tm1 / how.temperature, a_tm1, mask_tm1)
-    own = jnp.clip(how.temperature * log_prob, how.clip, 0.0)
+    nothing = jnp.zeros_like(discount_t)  # of what follows: the head adds it
+    paid = backups.munchausen_target(
+        q_tm1, a_tm1, r_t, nothing, q_t, how.temperature, how.alpha, how.clip, mask_tm1, mask_t
+    )
     entropy = policies.categorical.entropy(q_t / how.temperature, mask_t)
-    r_t = r_t + how.alpha * own + discount_t * how.temperature * entropy
-    return r_t, policies.softmax(q_t, how.temperature, mask_t)
+    return paid + discount_t * how.temperature * entropy, policies.softmax(q_t, how.temperature, mask_t)
