@@ -1,8 +1,8 @@
 """Three ways to explore, on a river and in a maze: uniform, epsilon-greedy, and by counts, f(Q, N) = Q + kappa / (1 + N).
 
 Q-learning throughout. Regret is how much worse than optimal the greedy policy is from the start; coverage the share of
-state-action pairs that have been tried; reward is what was earned meanwhile; visits show where the time went. Of equal
-values the first is taken, "left": who is greedy before anything is learned goes away from the goal of the maze.
+state-action pairs that have been tried; reward is what was earned meanwhile; visits show where the time went. While it
+learns, any of equal values may be taken.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def transitions(states, rewards):
 def greedy_probabilities(q, available, epsilon):
     n = available.sum()
     pi = np.where(available, epsilon / n, 0.0)
-    pi[np.argmax(np.where(available, q, -np.inf))] += 1 - epsilon
-    return pi
+    best = available & (q == q[available].max())
+    return pi + (1 - epsilon) * best / best.sum()
 
 
 ALPHA = {"harmonic": lambda k, n: 0.3 / (1 + 0.01 * k), "visits": lambda k, n: 1.0 / n}
@@ -368,6 +368,9 @@ def test_exploration_by_hand():
     np.testing.assert_allclose(of(tabular.softmax(1.0)), [1 / (1 + np.e), 0, np.e / (1 + np.e)], rtol=1e-6)
     np.testing.assert_allclose(of(tabular.by_counts(1.0)), [0, 0, 1])  # 1 + 1/1 < 2 + 1/10
     np.testing.assert_allclose(of(tabular.by_counts(2.0)), [1, 0, 0])
+    equals = jnp.array([2.0, 9.0, 2.0])
+    np.testing.assert_allclose(EXPLORE(equals, n, mask, jnp.int32(0)), [0.5, 0, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(tabular.by_counts(0.0)(equals, n, mask, jnp.int32(0)), [0.5, 0, 0.5])
     annealed = tabular.epsilon_greedy(optax.linear_schedule(1.0, 0.0, 100))
     np.testing.assert_allclose(of(annealed, 50), [0.25, 0, 0.75], rtol=1e-6)
 
@@ -455,8 +458,10 @@ def test_optimistic_values_are_tried():
     )
     state, _ = run(algorithm, 1)
     assert np.asarray(state.visits)[np.asarray(chapter().mask)].min() >= 1
-    hopeless = run(tabular.control(chapter(), exploration=tabular.epsilon_greedy(0.0), steps_per_update=200), 1)[0]
-    assert np.asarray(hopeless.visits)[0, 1] == 0
+    pessimist = tabular.control(
+        chapter(), exploration=tabular.epsilon_greedy(0.0), initial_value=-100.0, step_size=0.5, steps_per_update=200
+    )
+    assert (np.asarray(run(pessimist, 1)[0].visits)[0] > 0).sum() == 1  # whatever comes first is better than feared
 
 
 # History, sweeps, refusals ---------------------------------------------------------------------------------------------

@@ -102,12 +102,12 @@ def uniform() -> Exploration:
 
 
 def epsilon_greedy(epsilon: ArrayLike | Schedule) -> Exploration:
-    """With probability epsilon uniform, else the best, the first of equals; epsilon by a number or a schedule of steps."""
+    """With probability epsilon uniform, else the best, any of equals; epsilon by a number or a schedule of steps."""
     _number("epsilon", epsilon, 0, 1)
 
     def explore(q: Array, n: Array, mask: Array, steps: Array) -> Array:
         share = at(epsilon, steps, q.dtype)
-        return share * _normalised(mask.astype(q.dtype)) + (1.0 - share) * _one_hot(policies.greedy(q, mask), q)
+        return share * _normalised(mask.astype(q.dtype)) + (1.0 - share) * _best(q, mask)
 
     return explore
 
@@ -120,11 +120,11 @@ def softmax(temperature: ArrayLike | Schedule) -> Exploration:
 
 
 def by_counts(kappa: ArrayLike | Schedule) -> Exploration:
-    """The best by f(q, n) = q + kappa / (1 + n), the first of equals: what was seldom tried is tried."""
+    """The best by f(q, n) = q + kappa / (1 + n), any of equals: what was seldom tried is tried."""
     _number("kappa", kappa, 0, jnp.inf)
 
     def explore(q: Array, n: Array, mask: Array, steps: Array) -> Array:
-        return _one_hot(policies.greedy(backups.with_count_bonus(q, n, at(kappa, steps, q.dtype)), mask), q)
+        return _best(backups.with_count_bonus(q, n, at(kappa, steps, q.dtype)), mask)
 
     return explore
 
@@ -371,5 +371,7 @@ def _normalised(weight: Array) -> Array:
     return weight / jnp.maximum(weight.sum(), 1.0)
 
 
-def _one_hot(action: Array, q: Array) -> Array:
-    return (jnp.arange(q.shape[0], dtype=jnp.int32) == action).astype(q.dtype)
+def _best(value: Array, mask: Array) -> Array:
+    """[A] probabilities, even among equals: who always took the first would not explore at all before anything is learned."""
+    highest = jnp.max(value, where=mask, initial=-jnp.inf)
+    return _normalised(((value == highest) & mask).astype(value.dtype))
