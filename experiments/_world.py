@@ -38,13 +38,14 @@ class World(NamedTuple):
     film: Callable[[Path, Array, _play.Act, Any, str], None]  # (of the GIF, key, act, parameters, caption)
 
 
-def of(name: str, num_envs: int = 1, max_steps: int | None = None) -> World:
+def of(name: str, num_envs: int = 1, max_steps: int | None = None, bounds: bool = True) -> World:
     """The world of that name: CartPole, or gymnasium:ID.
 
     Args:
       name: what the user says.
       num_envs: environments side by side that the learner was, or will be, made for; on the host alone.
       max_steps: of an episode; default: 500 on CartPole, Gymnasium's own elsewhere.
+      bounds: on the host, refuse an observation outside the bounds that the environment itself declares.
 
     Errors:
       ValueError: another name; an environment that does not say when it ends, without max_steps.
@@ -54,13 +55,13 @@ def of(name: str, num_envs: int = 1, max_steps: int | None = None) -> World:
     if name == "CartPole":
         return cartpole(500 if max_steps is None else max_steps)
     if name.startswith(PREFIX):
-        return gymnasium(name.removeprefix(PREFIX), num_envs, max_steps)
+        return gymnasium(name.removeprefix(PREFIX), num_envs, max_steps, bounds)
     raise ValueError(f"env is {name!r}; expected CartPole, or an id of Gymnasium's such as {PREFIX}Acrobot-v1.")
 
 
 def again(about: dict[str, Any], max_steps: int | None = None) -> World:
     """The world of a saved policy."""
-    return of(about["env"], 1, about["max_steps"] if max_steps is None else max_steps)
+    return of(about["env"], 1, about["max_steps"] if max_steps is None else max_steps, about.get("bounds", True))
 
 
 def cartpole(max_steps: int) -> World:
@@ -87,7 +88,7 @@ def cartpole(max_steps: int) -> World:
     )
 
 
-def gymnasium(env_id: str, num_envs: int, max_steps: int | None) -> World:
+def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -> World:
     """Any of Gymnasium's, on the host."""
     import gymnasium
 
@@ -103,10 +104,10 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None) -> World:
 
     def make(number: int) -> HostEnvironment:
         if number == 1:
-            return HostEnvironment(gymnasium.make(env_id, **limit))
+            return HostEnvironment(gymnasium.make(env_id, **limit), bounds=bounds)
         same_step = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}
         several = gymnasium.make_vec(env_id, number, vectorization_mode="sync", vector_kwargs=same_step, **limit)
-        return HostEnvironment(several, env_id=env_id)
+        return HostEnvironment(several, env_id=env_id, bounds=bounds)
 
     try:
         outline = make(1)
@@ -150,7 +151,8 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None) -> World:
         acts = jax.jit(lambda o: act(parameters, jax.random.key(0), o[0])[None])
         ours = env_id.startswith("CartPole")  # which is drawn without pygame
         try:
-            env = HostEnvironment(gymnasium.make(env_id, render_mode=None if ours else "rgb_array", **limit))
+            drawn = gymnasium.make(env_id, render_mode=None if ours else "rgb_array", **limit)
+            env = HostEnvironment(drawn, bounds=bounds)
             observation, over, seen = env.reset(int(jax.random.bits(key))), False, []
             while not over and len(seen) < _play.LONGEST:
                 seen.append(observation[0] if ours else env.env.render())
@@ -165,5 +167,5 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None) -> World:
         gif.save_gif(path, frames, fps=50 if ours else 30)
 
     threshold = spec.reward_threshold if max_steps in (None, spec.max_episode_steps) else None
-    about = {"env": f"{PREFIX}{env_id}", "max_steps": longest}
+    about = {"env": f"{PREFIX}{env_id}", "max_steps": longest, "bounds": bounds}
     return World(env_id, about, task, task.size, task.actions, longest, threshold, None, trained, judge, film)

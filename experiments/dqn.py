@@ -18,6 +18,7 @@ def main(
     gamma: float = 0.995,
     learning_rate: float = 1e-3,
     max_steps: int | None = None,
+    bounds: bool = True,
     target: float | None = None,
     patience: int = 1,
     test_episodes: int = 100,
@@ -37,6 +38,7 @@ def main(
       gamma: discount in [0, 1].
       learning_rate: at the start; falls to zero.
       max_steps: most steps of an episode; default: 500 on CartPole, Gymnasium's own elsewhere.
+      bounds: in Gymnasium, stop at an observation outside the bounds that the environment declares; LunarLander leaves its own.
       target: mean return of 20 greedy episodes that stops a seed early; default: none does ...
       patience: ... once so many evaluations in a row (every 1000 steps) have reached it.
       test_episodes: fresh episodes that judge the parameters of each seed.
@@ -50,12 +52,12 @@ def main(
     for name in ("seeds", "steps", "test_episodes"):
         checks.integer(name, options[name], 1)
     _deep_q.check_steps(steps)
-    world = _world.of(env, _deep_q.NUM_ENVS, max_steps)
+    world = _world.of(env, _deep_q.NUM_ENVS, max_steps, bounds)
     early = _train.stopping(target, patience, world.best)
     if quick:
         seeds, steps, test_episodes = min(seeds, 2), min(steps, 4000), min(test_episodes, 10)
         max_steps = min(world.max_steps, 50)
-        world = _world.of(env, _deep_q.NUM_ENVS, max_steps)
+        world = _world.of(env, _deep_q.NUM_ENVS, max_steps, bounds)
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     used = {name: value for name, value in locals().items() if name in options}
     variants = _deep_q.chosen(variant)

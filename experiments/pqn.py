@@ -22,6 +22,7 @@ def main(
     gamma: float = 0.99,
     learning_rate: float = 2.5e-4,
     max_steps: int | None = None,
+    bounds: bool = True,
     target: float | None = None,
     patience: int = 1,
     test_episodes: int = 100,
@@ -44,6 +45,7 @@ def main(
       gamma: discount in [0, 1].
       learning_rate: at the start; falls to zero.
       max_steps: most steps of an episode; default: 500 on CartPole, Gymnasium's own elsewhere.
+      bounds: in Gymnasium, stop at an observation outside the bounds that the environment declares; LunarLander leaves its own.
       target: mean return of 20 greedy episodes that stops a seed early; default: none does ...
       patience: ... once so many evaluations in a row have reached it.
       test_episodes: fresh episodes that judge the parameters of each seed.
@@ -66,12 +68,12 @@ def main(
             f"steps is {steps}; expected at least one evaluation, {round_steps} (10 blocks of {num_envs} x {unroll_steps}). "
             "Take more steps or smaller blocks."
         )
-    world = _world.of(env, num_envs, max_steps)
+    world = _world.of(env, num_envs, max_steps, bounds)
     early = _train.stopping(target, patience, world.best)
     if quick:
         seeds, steps, test_episodes = min(seeds, 2), round_steps, min(test_episodes, 10)
         max_steps = min(world.max_steps, 50)
-        world = _world.of(env, num_envs, max_steps)
+        world = _world.of(env, num_envs, max_steps, bounds)
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     used = {name: value for name, value in locals().items() if name in options}
     rounds = steps // round_steps

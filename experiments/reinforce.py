@@ -19,6 +19,7 @@ def main(
     iterations: int = 150,
     episodes: int = 10,
     max_steps: int | None = None,
+    bounds: bool = True,
     gamma: float = 0.95,
     learning_rate: float = 0.01,
     optimiser: Literal["adam", "nadam"] = "adam",
@@ -39,6 +40,7 @@ def main(
       iterations: updates of each run, a multiple of 5.
       episodes: played for each update.
       max_steps: most steps of an episode; default: 200 on CartPole, Gymnasium's own elsewhere.
+      bounds: in Gymnasium, stop at an observation outside the bounds that the environment declares; LunarLander leaves its own.
       gamma: discount in [0, 1].
       learning_rate: of the optimiser.
       optimiser: the chapter's editions use either.
@@ -68,13 +70,13 @@ def main(
             f"{every}. Take {-(-iterations // every) * every}."
         )
     on_device = env == "CartPole"
-    world = _world.of(env, 1, 200 if on_device and max_steps is None else max_steps)
+    world = _world.of(env, 1, 200 if on_device and max_steps is None else max_steps, bounds)
     if target is not None:
         _train.stopping(target, patience, world.best)
     if quick:
         seeds, iterations, max_steps = min(seeds, 2), min(iterations, 10), min(world.max_steps, 50)
         test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
-        world = _world.of(env, 1, max_steps)
+        world = _world.of(env, 1, max_steps, bounds)
     target = 0.975 * world.max_steps if target is None and on_device else target
     used = {name: value for name, value in locals().items() if name in options}
     two = world.actions == 2  # the chapter's single sigmoid unit

@@ -7,14 +7,18 @@ import json
 import re
 from pathlib import Path
 
+import gymnasium
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import CartPoleEnv
 from PIL import Image
 
 from experiments import __main__ as command_line
-from experiments import sweep
+from experiments import _world, sweep
 from experiments.benchmarks import policy_search as benchmark
+from rljax.envs.guard import BadEnvironment
 from rljax.runs import sweep_plots
 
 
@@ -101,6 +105,26 @@ def test_reinforce_in_a_world_of_gymnasiums(capsys):
     assert Path("run/after.gif").stat().st_size > 1000
     command_line.run("play run --episodes 2 --out played".split())
     assert 5 < summary("played")["mean_return"] <= 50
+
+
+class Tight(CartPoleEnv):
+    """CartPole that leaves what it declares."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.observation_space = gymnasium.spaces.Box(-0.05, 0.05, (4,), np.float32)
+
+
+def test_a_world_that_leaves_its_own_bounds_is_refused_or_let_pass_now_and_when_it_is_played_again():
+    gymnasium.register("rljax-tests/Tight-v0", Tight, max_episode_steps=20, disable_env_checker=True)
+    push_right = lambda params, key, observation: jnp.int32(1)
+    judge = lambda world: world.judge(jax.random.split(jax.random.key(0), 1), push_right, jnp.zeros((1, 1)), 2)
+    name = "gymnasium:rljax-tests/Tight-v0"
+    with pytest.raises(BadEnvironment, match=r"Tight-v0.*let it pass: bounds=False"):
+        judge(_world.of(name))
+    world = _world.of(name, bounds=False)
+    for loose in (world, _world.again(world.about)):
+        assert ((judge(loose) > 5) & (judge(loose) < 20)).all()
 
 
 @pytest.mark.parametrize(
