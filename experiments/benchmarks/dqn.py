@@ -6,9 +6,13 @@ import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.benchmarks.interleave import Prepared, compiled
+
+if TYPE_CHECKING:
+    from rljax.envs import Environment
+    from rljax.structs import Algorithm
 
 # CleanRL's: environment steps in all, before learning starts, between updates; updates between copies to the target network.
 STEPS, WARMUP, BLOCK, COPY = 50_000, 10_000, 10, 50
@@ -179,18 +183,16 @@ def record(rounds: Sequence[float], sign: str = "", bar: float | None = None) ->
     return {"median": median, "rounds": list(rounds), "bar": bar and f"{sign} {bar:g}", "reached": reached}
 
 
-def rljax(seed: int, steps: int, seeds: int, one_core: bool = False) -> Prepared:
-    """The loop's own pure functions under one `jit`: random play, then all updates of every seed; no look of the host."""
-    _pin(one_core)
-    import jax
+def cleanrls(env: Environment, steps: int) -> Algorithm:
+    """DQN with the settings of CleanRL's script."""
     import jax.numpy as jnp
     import optax
 
-    from rljax import agents, envs, networks, replay, train
+    from rljax import agents, networks, replay
     from rljax.agents.dqn import scalar
 
-    algorithm = agents.dqn(
-        envs.TimeLimit(envs.CartPole(), 500),
+    return agents.dqn(
+        env,
         networks.q_network(SIZES),
         unroll_steps=BLOCK,
         batch_size=BATCH,
@@ -201,6 +203,16 @@ def rljax(seed: int, steps: int, seeds: int, one_core: bool = False) -> Prepared
         target_every=COPY,
         head=scalar(jnp.square),
     )
+
+
+def rljax(seed: int, steps: int, seeds: int, one_core: bool = False) -> Prepared:
+    """The loop's own pure functions under one `jit`: random play, then all updates of every seed; no look of the host."""
+    _pin(one_core)
+    import jax
+
+    from rljax import envs, train
+
+    algorithm = cleanrls(envs.TimeLimit(envs.CartPole(), 500), steps)
     plan = train.Plan(eval_every=(steps - WARMUP) // BLOCK)
 
     def one(key: jax.Array) -> tuple[train.Member, dict[str, jax.Array]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from experiments.benchmarks.dqn import BATCH, BLOCK, CAPACITY, COPY, PEERS, SIZES, STEPS, WARMUP
+from experiments.benchmarks.dqn import BLOCK, PEERS, STEPS, WARMUP, cleanrls
 from experiments.benchmarks.interleave import Prepared
 
 
@@ -84,28 +84,13 @@ def host(seed: int, steps: int) -> Prepared:
 
     import gymnasium
     import jax
-    import jax.numpy as jnp
-    import optax
 
-    from rljax import agents, networks, replay
-    from rljax.agents.dqn import scalar
     from rljax.envs.host import HostEnvironment
     from rljax.host import task, training
     from rljax.train import loop
 
     env = HostEnvironment(gymnasium.make("CartPole-v1"))
-    algorithm = agents.dqn(
-        task(env),
-        networks.q_network(SIZES),
-        unroll_steps=BLOCK,
-        batch_size=BATCH,
-        memory=replay.uniform(CAPACITY),
-        warmup=WARMUP,
-        learning_rate=2.5e-4,
-        epsilon=optax.linear_schedule(1.0, 0.05, steps // 2),
-        target_every=COPY,
-        head=scalar(jnp.square),
-    )
+    algorithm = cleanrls(task(env), steps)
     blocks = (steps - WARMUP) // BLOCK
     plan = loop.planned(blocks, 100 if blocks % 100 == 0 else 1, None, 1, None, False, False)
     assert algorithm.learner is not None
