@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import optax
 
 from rljax import agents, checks, envs, losses, networks, replay, structs
+from rljax.agents.common import flattened
 from rljax.agents.dqn import Head, Munchausen, categorical, quantile, scalar
 
 ATOMS, HIGHEST = 51, 200.0  # of distributions; discounted by 0.995, no return is above 200
@@ -124,8 +125,10 @@ def algorithm(
         warmup=WARMUP,
         gamma=gamma,
         learning_rate=learning_rate,
-        optimiser=lambda rate: optax.chain(
-            optax.clip_by_global_norm(10.0), optax.adam(optax.linear_schedule(rate, 0.0, updates))
+        optimiser=flattened(
+            lambda rate: optax.chain(
+                optax.clip_by_global_norm(10.0), optax.adam(optax.linear_schedule(rate, 0.0, updates))
+            )
         ),
         epsilon=optax.linear_schedule(1.0, 0.05, 5000),
         max_steps=max_steps,

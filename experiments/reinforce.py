@@ -56,6 +56,7 @@ def main(
 
     from experiments import _console, _results, _train, _world
     from rljax import agents, checks, networks, policies, shaping
+    from rljax.agents.common import flattened
     from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
 
@@ -90,7 +91,7 @@ def main(
             max_steps=world.max_steps,
             gamma=gamma,
             learning_rate=learning_rate,
-            optimiser={"adam": optax.adam, "nadam": optax.nadam}[optimiser],
+            optimiser=flattened({"adam": optax.adam, "nadam": optax.nadam}[optimiser]),
             shaping=reward,
             baseline=networks.mlp((world.observations, 16, 1)) if baseline else None,
         )

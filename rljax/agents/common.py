@@ -1,8 +1,9 @@
-"""What learners have in common: numbers that may be schedules, and what all of them refuse on the host, before anything is
-compiled."""
+"""What learners have in common: numbers that may be schedules, optimisers over one vector, and what all of them refuse on the
+host, before anything is compiled."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from rljax import checks
@@ -49,6 +51,37 @@ def transform(optimiser: Any, learning_rate: Any) -> optax.GradientTransformatio
     made = optimiser(learning_rate)
     checks.functions("optimiser(learning_rate)", made, *optax.GradientTransformation._fields)
     return made
+
+
+def flattened(optimiser: Callable[..., optax.GradientTransformation]) -> Callable[..., optax.GradientTransformation]:
+    """The same optimiser over all parameters as one vector: fewer kernels to compile and to call than one for each array.
+
+    For optimisers that treat every number alike, or by the norm of all. As `optax.flatten`, but each array keeps its type.
+
+    Example:
+      >>> state = flattened(optax.adam)(0.1).init({"kernel": jnp.ones((4, 2)), "bias": jnp.zeros(2)})
+      >>> state[0].mu.shape
+      (10,)
+    """
+
+    @functools.wraps(optimiser)
+    def maker(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+        inner = optimiser(learning_rate)
+        vector = lambda tree: ravel_pytree(tree)[0]
+
+        def update(
+            gradient: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+        ) -> tuple[optax.Updates, optax.OptState]:
+            flat, back = ravel_pytree(gradient)
+            change, state = inner.update(flat, state, None if params is None else vector(params))
+            return back(change), state
+
+        return optax.GradientTransformation(lambda params: inner.init(vector(params)), update)
+
+    return maker
+
+
+adam = flattened(optax.adam)
 
 
 def discrete(env: Environment) -> int:

@@ -150,7 +150,7 @@ def dqn(
     n: int = 1,
     gamma: ArrayLike = 0.99,
     learning_rate: ArrayLike = 1e-3,
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam,
+    optimiser: Callable[..., optax.GradientTransformation] = common.adam,
     epsilon: ArrayLike | Schedule = 0.05,
     target_every: int | Array = 1,
     target_rate: ArrayLike = 1.0,
@@ -176,7 +176,7 @@ def dqn(
       n: steps of a target.
       gamma: discount in [0, 1]; may be traced.
       learning_rate: of the optimiser; may be traced.
-      optimiser: makes the gradient transformation from the learning rate.
+      optimiser: makes the gradient transformation from the learning rate; default: `optax.adam`, over one vector.
       epsilon: of epsilon-greedy, a number (may be traced) or a schedule of environment steps, warm-up included.
       target_every: updates between two moves of the target parameters; may be traced.
       target_rate: how far they move then, theta' <- theta' + rate (theta - theta'); may be traced.

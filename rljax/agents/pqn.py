@@ -45,6 +45,7 @@ class PqnState(NamedTuple):
     steps: Array  # [] int32, of all environments together
 
 
+@common.flattened
 def clipped_radam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """Rectified Adam on gradients of norm 10 at most: the paper's.
 

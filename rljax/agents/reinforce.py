@@ -60,7 +60,7 @@ def reinforce(
     max_steps: int = 200,
     gamma: ArrayLike = 0.95,
     learning_rate: ArrayLike = 0.01,
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam,
+    optimiser: Callable[..., optax.GradientTransformation] = common.adam,
     shaping: Shaping | None = None,
     baseline: Network | None = None,
     entropy_bonus: ArrayLike | None = None,
@@ -76,7 +76,8 @@ def reinforce(
       max_steps: T, the most steps of an episode that are played.
       gamma: discount in [0, 1]; may be traced.
       learning_rate: of the optimiser; may be traced.
-      optimiser: makes the gradient transformation from the learning rate: `optax.adam`, `optax.nadam`, ...
+      optimiser: makes the gradient transformation from the learning rate: `optax.nadam`, ...; default: `optax.adam`, over one
+        vector.
       shaping: from a transition to the reward to learn from (`rljax.shaping`); metrics and score stay unshaped.
       baseline: `(init, apply)` from an observation to a value [], or None.
       entropy_bonus: weight of the policy's entropy in the loss, or None; may be traced.
