@@ -69,12 +69,10 @@ def flattened(optimiser: Callable[..., optax.GradientTransformation]) -> Callabl
         inner = optimiser(learning_rate)
         vector = lambda tree: ravel_pytree(tree)[0]
 
-        def update(
-            gradient: optax.Updates, state: optax.OptState, params: optax.Params | None = None
-        ) -> tuple[optax.Updates, optax.OptState]:
-            flat, back = ravel_pytree(gradient)
+        def update(updates: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
+            flat, back = ravel_pytree(updates)
             change, state = inner.update(flat, state, None if params is None else vector(params))
-            return back(change), state
+            return back(jnp.asarray(change)), state
 
         return optax.GradientTransformation(lambda params: inner.init(vector(params)), update)
 
