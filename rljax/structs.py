@@ -121,3 +121,4 @@ class Learner(NamedTuple):
     warmup: int = 0  # blocks at the start that are played by `wander` and only remembered
     wander: Callable[[Array, Any], Array] | None = None  # (key, observation) -> action
     remember: Callable[[Any, Transition], Any] | None = None  # (state, block) -> state
+    repeats: int = 1  # blocks in a step of the algorithm, each played by what was learned from those before

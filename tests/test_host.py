@@ -14,7 +14,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from rljax import agents, host, losses, networks, train
+from rljax import agents, features, host, losses, networks, train
 from rljax.agents.acting import Acting
 from rljax.agents.dqn import scalar
 from rljax.envs.guard import BadEnvironment
@@ -56,7 +56,9 @@ class Seen(list):
     """Blocks that a recording learner was given."""
 
 
-def recorder(seen: Seen, num_envs: int, num_steps: int, *, whole: bool = False, warmup: int = 0) -> Algorithm:
+def recorder(
+    seen: Seen, num_envs: int, num_steps: int, *, whole: bool = False, warmup: int = 0, repeats: int = 1
+) -> Algorithm:
     """Learns nothing, shows everything; always acts with 1, in the warm-up with 0."""
 
     def keep(block: Transition) -> jax.Array:
@@ -81,6 +83,7 @@ def recorder(seen: Seen, num_envs: int, num_steps: int, *, whole: bool = False, 
         warmup=warmup,
         wander=lambda key, observation: jnp.int32(0),
         remember=remember,
+        repeats=repeats,
     )
     act = lambda params, key, observation: jnp.int32(1)
     return Algorithm(lambda key: None, lambda key, state: (state, {}), lambda state: state, act, None, learner)  # type: ignore[arg-type]
@@ -131,6 +134,13 @@ def test_a_single_environment_and_its_warmup() -> None:
     assert first.valid == first.state == ()
 
 
+def test_a_step_of_several_blocks() -> None:
+    blocks = shown(lambda: HostEnvironment(Count(length=7)), 2, 2, repeats=3)
+    assert [block.observation.shape for block in blocks] == [(2, 1, 3)] * 6
+    t = np.concatenate([block.observation[:, 0, 1] * 7 + block.observation[:, 0, 2] for block in blocks])
+    np.testing.assert_array_equal(t, range(12), "in the order of time, nothing left out")
+
+
 def test_whole_episodes_as_many_of_each_environment() -> None:
     """Whoever took the first to end would take the short ones."""
     for mode in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
@@ -177,6 +187,34 @@ def test_a_learner_learns_on_the_host() -> None:
     assert (np.asarray(result.members.steps) <= 60).all() and np.asarray(result.members.stopped).all()
     assert result.scores.shape[1] == 2 and np.isfinite(result.metrics["loss"][0]).all()
     assert result.metrics["steps"][0, 0] == 44
+
+
+def test_a_learner_that_corrects_every_step_learns_and_counts_as_on_the_device() -> None:
+    """Two steps that pay their action, 0 or 1: q of the last is (0, 1), of the one before (0.5, 1.5) with gamma = 0.5."""
+    make, steps = functools.partial(several, AutoresetMode.SAME_STEP, (2, 2)), 50
+    algorithm = agents.linear_q(
+        host.task(make()),
+        features.Features(lambda o: jax.nn.one_hot(o[2].astype(jnp.int32), 2), 2),
+        num_envs=2,
+        unroll_steps=steps,
+        gamma=0.5,
+        learning_rate=0.5,
+        epsilon=lambda steps: 1.0 / (1.0 + steps // 100),
+    )
+    keys = jax.random.split(jax.random.key(0), 1)
+    result = host.train(algorithm, make, keys, 4, eval_every=2, score=True, keep_state=True)
+    np.testing.assert_allclose(result.parameters, [[[0.5, 0.0], [1.5, 1.0]]], atol=1e-3)
+    assert result.scores.shape == (2, 1) and result.scores[-1, 0] == 2.0
+    assert result.metrics["td_error"][0, 0] > 0.01 > result.metrics["td_error"][-1, 0]
+    np.testing.assert_allclose(result.metrics["epsilon"][:, 0], [1.0, 1 / 2, 1 / 3, 1 / 4], rtol=1e-6)
+    state, step = (
+        algorithm.init(jax.random.key(0)),
+        jax.jit(algorithm.step),
+    )  # of the outline: it learns NaN, but it counts
+    for t in range(4):
+        state, metrics = step(jax.random.key(t), state)
+        np.testing.assert_allclose(metrics["epsilon"], result.metrics["epsilon"][t, 0], rtol=1e-6)
+    assert int(state.learner.steps) == int(result.members.state.steps[0]) == 4 * steps * 2
 
 
 def test_different_keys_different_weights() -> None:

@@ -27,7 +27,8 @@ class Acting(NamedTuple):
 
 
 def stream(env: Environment, learner: Learner, act: Act, score_episodes: int, max_steps: int) -> Algorithm:
-    """An algorithm whose step is one block of an unending stream of experience, and what is learned from it.
+    """An algorithm whose step is one block of an unending stream of experience, and what is learned from it; or, of a learner
+    with `repeats`, so many blocks one after the other.
 
     Args:
       env: the task.
@@ -35,6 +36,10 @@ def stream(env: Environment, learner: Learner, act: Act, score_episodes: int, ma
       act: the greedy policy.
       score_episodes: fresh episodes of it that make one score.
       max_steps: most steps of such an episode.
+
+    Returns:
+      `Algorithm`; its metrics are the learner's, means over the blocks of a step, and `mean_return`, of the last episode that
+      ended in each environment, 0 before the first.
     """
     log = EpisodeStatistics(env)
 
@@ -63,9 +68,19 @@ def stream(env: Environment, learner: Learner, act: Act, score_episodes: int, ma
 
     def step(key: Array, state: Acting) -> tuple[Acting, dict[str, Array]]:
         key_play, key_learn = jax.random.split(key)
+        if learner.repeats == 1:
+            state, metrics = block(key_play, key_learn, state)
+        else:  # split outside of the loop: inside, XLA would work the split out again for every environment
+            play_lane, learn_lane = noise.fused(key_play), noise.fused(key_learn)
+            once = lambda state, i: block(jax.random.fold_in(play_lane, i), jax.random.fold_in(learn_lane, i), state)
+            state, metrics = lax.scan(once, state, jnp.arange(learner.repeats, dtype=jnp.int32))
+            metrics = {name: values.mean() for name, values in metrics.items()}
+        return state, {**metrics, "mean_return": state.last_return.mean()}
+
+    def block(key_play: Array, key_learn: Array, state: Acting) -> tuple[Acting, dict[str, Array]]:
         state, played = play(key_play, functools.partial(learner.explore, state.learner), state)
         learned, metrics = learner.learn(key_learn, state.learner, played)
-        return state._replace(learner=learned), {**metrics, "mean_return": state.last_return.mean()}
+        return state._replace(learner=learned), metrics
 
     def score(key: Array, params: Any) -> Array:
         policy = lambda key, observation: act(params, key, observation)

@@ -28,25 +28,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
-from rljax import backups, checks, noise, policies, rollout
-from rljax.agents import common
+from rljax import backups, checks, policies
+from rljax.agents import acting, common
 from rljax.agents.common import Schedule, at
 from rljax.envs.base import Environment
-from rljax.envs.wrappers import EpisodeStatistics
 from rljax.features import Features
-from rljax.structs import Algorithm
+from rljax.structs import Algorithm, Learner, Transition
 
 
 class LinearQState(NamedTuple):
-    """Everything the next step needs."""
+    """What the learner knows; `acting.Acting` has it beside where the environments stand."""
 
     weights: Array  # [A, K]
-    cursor: rollout.Cursor
     steps: Array  # [] int32, of all environments together
-    last_return: Array  # [N] of the last episode that ended in each environment
 
 
 def linear_q(
@@ -78,7 +75,7 @@ def linear_q(
 
     Returns:
       `Algorithm`; its parameters are the weights [A, K], zero at first; its metrics are `mean_return` (of the last episode
-      that ended in each environment, 0 before the first), `td_error`, the mean |delta|, and `epsilon`, at the first step.
+      that ended in each environment, 0 before the first) and, means over the steps, `td_error`, |delta|, and `epsilon`.
 
     Errors:
       ValueError: numbers out of range; features that do not fit the observation, or whose output is not [K]; a task with
@@ -91,7 +88,7 @@ def linear_q(
       >>> grid = tile_coding(8, 4, [-2.4, -3.0, -0.21, -3.5], [2.4, 3.0, 0.21, 3.5])
       >>> algorithm = linear_q(envs.TimeLimit(envs.CartPole(), 500), grid)
       >>> state, metrics = jax.jit(algorithm.step)(jax.random.key(0), algorithm.init(jax.random.key(1)))
-      >>> state.weights.shape, int(state.steps)
+      >>> state.learner.weights.shape, int(state.learner.steps)
       ((2, 5000), 100)
 
     Watkins (1989); Sutton & Barto (2018), ch. 9-11; Geron (2022), ch. 18, "Approximate Q-learning and deep Q-learning".
@@ -105,43 +102,28 @@ def linear_q(
         checks.real("learning_rate", learning_rate, 0, above=True, below=True)
     common.epsilon(epsilon)
     num_actions = _check_fit(env, features, available)
-    log = EpisodeStatistics(env)
 
     def mask(observation: Any) -> Array | None:
         return None if available is None else available(observation)
 
-    def init(key: Array) -> LinearQState:
-        checks.key(key)
-        weights = jnp.zeros((num_actions, features.size))
-        return LinearQState(weights, rollout.start(key, log, num_envs), jnp.int32(0), jnp.zeros(num_envs))
+    def begin(key: Array, example: Transition) -> LinearQState:
+        del key, example
+        return LinearQState(jnp.zeros((num_actions, features.size)), jnp.int32(0))
 
-    def step(key: Array, state: LinearQState) -> tuple[LinearQState, dict[str, Array]]:
-        lane, dtype = noise.fused(key), state.weights.dtype
-        share = at(epsilon, state.steps, dtype)
+    def share(state: LinearQState) -> Array:
+        return at(epsilon, state.steps, state.weights.dtype)
 
-        def body(carry: tuple[LinearQState, Array], t: Array) -> tuple[tuple[LinearQState, Array], None]:
-            state, total = carry
-            state, delta = advance(jax.random.fold_in(lane, t), state)
-            return (state, total + jnp.abs(delta).mean()), None
+    def explore(state: LinearQState, key: Array, observation: Any) -> Array:
+        q = values(features, state.weights, observation)
+        return policies.epsilon_greedy(key, q, share(state), mask(observation))
 
-        carry = (state, jnp.zeros((), dtype))
-        (state, total), _ = lax.scan(body, carry, jnp.arange(unroll_steps, dtype=jnp.int32))
-        return state, {"mean_return": state.last_return.mean(), "td_error": total / unroll_steps, "epsilon": share}
-
-    def advance(key: Array, state: LinearQState) -> tuple[LinearQState, Array]:
-        """One step of every environment and what is learned from it; also the errors [N]."""
-        weights, dtype = state.weights, state.weights.dtype
-        share = at(epsilon, state.steps, dtype)
-
-        def policy(key: Array, observation: Any) -> Array:
-            return policies.epsilon_greedy(key, values(features, weights, observation), share, mask(observation))
-
-        cursor, played = rollout.unroll(key, log, policy, state.cursor, 1)
-        last_return = rollout.last_returns(played, state.last_return)
-        played = jax.tree.map(lambda leaf: leaf[0], played)  # [N, ...]
+    def learn(key: Array, state: LinearQState, played: Transition) -> tuple[LinearQState, dict[str, Array]]:
+        """From one step of every environment, [1, N, ...]."""
+        del key  # nothing random in it
+        played, dtype = jax.tree.map(lambda leaf: leaf[0], played), state.weights.dtype
         weights, delta = update(
             features,
-            weights,
+            state.weights,
             played.observation,
             played.action,
             played.reward.astype(dtype),
@@ -150,17 +132,15 @@ def linear_q(
             None if available is None else jax.vmap(available)(played.next_observation),
             learning_rate=at(learning_rate, state.steps, dtype),
         )
-        return LinearQState(weights, cursor, state.steps + num_envs, last_return), delta
+        metrics = {"td_error": jnp.abs(delta).mean(), "epsilon": share(state)}
+        return LinearQState(weights, state.steps + num_envs), metrics
 
     def act(weights: Array, key: Array, observation: Any) -> Array:
         del key
         return policies.greedy(values(features, weights, observation), mask(observation))
 
-    def score(key: Array, weights: Array) -> Array:
-        policy = lambda key, observation: act(weights, key, observation)
-        return rollout.episodes(key, env, policy, score_episodes, max_steps).returns.mean()
-
-    return Algorithm(init, step, lambda state: state.weights, act, score)
+    learner = Learner(begin, explore, learn, lambda state: state.weights, num_envs, num_steps=1, repeats=unroll_steps)
+    return acting.stream(env, learner, act, score_episodes, max_steps)
 
 
 def values(features: Features, weights: Array, observation: Any) -> Array:

@@ -1,7 +1,7 @@
 """The same learners in environments that run on the host: Gymnasium's. The one loop, with the environments outside of it.
 
-    for each step of the algorithm:
-      a block of experience, [T, N]: actions by one compiled call for all N, transitions into arrays of the host
+    for each block of each step of the algorithm:                     one block, or `Learner.repeats`
+      experience [T, N]: actions by one compiled call for all N, transitions into arrays of the host
       one compiled call to learn from it                              the learner's own functions: `Algorithm.learner`
 
 Rounds, scores, targets and patience, best parameters and faults are those of `rljax.train`, and so is the result. An action
@@ -92,8 +92,8 @@ def train(
     checks.integer("score_episodes", score_episodes, 1)
     if not isinstance(algorithm, Algorithm) or algorithm.learner is None:
         raise TypeError(
-            f"algorithm is {algorithm!r}; expected an Algorithm with a learner, as agents.dqn, agents.pqn and "
-            "agents.reinforce make it."
+            f"algorithm is {algorithm!r}; expected an Algorithm with a learner, as agents.dqn, agents.pqn, agents.linear_q "
+            "and agents.reinforce make it."
         )
     checks.function("make", make, 'lambda: HostEnvironment(gymnasium.make("CartPole-v1"))')
     plan = loop.planned(num_steps, eval_every, target, patience, give_up, score, keep_state)
@@ -236,18 +236,10 @@ class Run:
             self.state = programs.remember(self.state, played)
 
     def round(self, judge: HostEnvironment | None, score_episodes: int) -> None:
-        """Blocks until the next look, and a score."""
+        """Steps until the next look, and a score."""
         programs, fault = self.programs, 0
         for _ in range(programs.plan.eval_every):
-            block = np.int32(len(self.metrics))
-            played = self.block(functools.partial(programs.explore, self.state, self.key, block))
-            self.state, self.params, metrics, bad = programs.learn(self.state, self.params, self.key, block, played)
-            metrics, bad = jax.device_get((metrics, bad))
-            self.metrics.append(
-                {"mean_return": float(self.last_return.mean()), **{k: float(x) for k, x in metrics.items()}}
-            )
-            if bad.any():
-                fault = 1 + programs.names.index([*sorted(metrics), "parameters"][int(bad.argmax())])
+            if fault := self.step():
                 break
         steps, fault_ = jnp.int32(len(self.metrics) - bool(fault)), jnp.int32(fault)
         after = self.member._replace(steps=steps, best=self.params, fault=fault_, stopped=fault_ > 0)
@@ -258,6 +250,22 @@ class Run:
             self.scores.append(score)
             after = programs.judged(self.member, after, self.params, jnp.asarray(score, self.member.best_score.dtype))
         self.member = after
+
+    def step(self) -> int:
+        """One step of the algorithm: its blocks, up to a fault, and the means of their metrics. Returns the fault, or 0."""
+        programs, rows, fault = self.programs, [], 0
+        first = len(self.metrics) * programs.learner.repeats
+        while len(rows) < programs.learner.repeats and not fault:
+            block = np.int32(first + len(rows))
+            played = self.block(functools.partial(programs.explore, self.state, self.key, block))
+            self.state, self.params, metrics, bad = programs.learn(self.state, self.params, self.key, block, played)
+            metrics, bad = jax.device_get((metrics, bad))
+            rows.append({name: float(x) for name, x in metrics.items()})
+            if bad.any():
+                fault = 1 + programs.names.index([*sorted(metrics), "parameters"][int(bad.argmax())])
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        self.metrics.append({"mean_return": float(self.last_return.mean()), **means})
+        return fault
 
     def progress(self, num_steps: int, begun: int, everyone: int, compile_seconds: float) -> running.Progress:
         """What the host is shown after a round of the member that was begun last."""
