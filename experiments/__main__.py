@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> None:
         tyro.cli(module.main, prog=f"python -m experiments {name}", args=options)
     except KeyboardInterrupt:
         sys.exit("interrupted: what was written by then is in the folder of the run")
-    except (ValueError, OSError, ArithmeticError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
         if os.environ.get("RLJAX_TRACEBACK"):
             raise
         sys.exit(f"error: {error}\n(RLJAX_TRACEBACK=1 shows where it was raised)")

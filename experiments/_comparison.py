@@ -13,6 +13,7 @@ from rljax.runs import comparison_plots
 from rljax.runs.comparison_plots import Band
 from rljax.runs.statistics import (
     bootstrap_interval,
+    improvement_interval,
     interquartile_mean,
     performance_profile,
     probability_of_improvement,
@@ -50,23 +51,23 @@ def common(learners: Sequence[Learner]) -> Common:
                 f"{first.name} learned {first.task}, {learner.name} {learner.task}; expected one task. Scores of different "
                 "tasks are no match for each other."
             )
-        seeds = max(len(learner.tests), len(learner.curves))
-        if seeds < 2:
-            raise ValueError(
-                f"{learner.name} is of {seeds} seed; expected two at least. Run it again with more --seeds."
-            )
     of_curves = {(learner.curves_of if learner.curves else "", learner.budget) for learner in learners}
     of_tests = {learner.tests_of for learner in learners}
     curves_of, budget = of_curves.pop() if len(of_curves) == 1 else ("", "")
     if len(of_tests) == 1 and "" not in of_tests:
-        return Common({learner.name: learner.tests for learner in learners}, of_tests.pop(), curves_of, budget)
-    if curves_of:
+        found = Common({learner.name: learner.tests for learner in learners}, of_tests.pop(), curves_of, budget)
+    elif curves_of:
         last = {learner.name: np.array([curve.scores[-1] for curve in learner.curves]) for learner in learners}
-        return Common(last, f"last {curves_of}", curves_of, budget)
-    has = (f"{one.name} has {one.tests_of or 'no tests'} and {one.curves_of or 'no curves'}" for one in learners)
-    raise ValueError(
-        f"the runs have nothing in common: {'; '.join(has)}. Expected one kind of test or of curve in all."
-    )
+        found = Common(last, f"last {curves_of}", curves_of, budget)
+    else:
+        has = (f"{one.name} has {one.tests_of or 'no tests'} and {one.curves_of or 'no curves'}" for one in learners)
+        raise ValueError(
+            f"the runs have nothing in common: {'; '.join(has)}. Expected one kind of test or of curve in all."
+        )
+    for name, scores in found.scores.items():
+        if len(scores) < 2:
+            raise ValueError(f"{name} is of {len(scores)} seed; expected two at least. Run it again with more --seeds.")
+    return found
 
 
 def profiles(scores: Mapping[str, np.ndarray], again: Mapping[str, Any]) -> dict[str, Band]:
@@ -80,15 +81,15 @@ def profiles(scores: Mapping[str, np.ndarray], again: Mapping[str, Any]) -> dict
     return {name: Band(thresholds, profile(x), *bootstrap_interval(x, profile, **again)) for name, x in scores.items()}
 
 
-def improvements(scores: Mapping[str, np.ndarray], again: Mapping[str, Any]) -> list[dict[str, Any]]:
+def improvements(scores: Mapping[str, np.ndarray], level: float) -> list[dict[str, Any]]:
     """Each pair once: how likely a run of x is to be better than one of y."""
     names, rows = list(scores), []
     for i, x in enumerate(names):
         for y in names[i + 1 :]:
             pair = scores[x], scores[y]
-            low, high = bootstrap_interval(pair, probability_of_improvement, **again)
+            low, high = improvement_interval(*pair, level=level)
             probability = float(probability_of_improvement(*pair))
-            rows.append({"x": x, "y": y, "probability": probability, "low": float(low), "high": float(high)})
+            rows.append({"x": x, "y": y, "probability": probability, "low": low, "high": high})
     return rows
 
 

@@ -98,6 +98,8 @@ def _variants(path: Path) -> list[Learner]:
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is no folder; expected that of a run, as experiments make them under runs/.")
     config = folder.read_json(path / "config.json")
+    if not isinstance(config, dict):
+        raise ValueError(f"{path / 'config.json'} is {config!r}; expected what a run was made with. Run it again.")
     experiment, used = config.get("experiment"), config.get("used", {})
     if experiment not in SOURCES:
         raise ValueError(f"{path} is of {experiment!r}; expected a run of one of {', '.join(SOURCES)}.")
@@ -160,8 +162,16 @@ def _table(path: Path, columns: tuple[str, ...]) -> tuple[dict[str, dict[int, li
         if missing := [name for name in ("seed", *columns) if name not in head]:
             raise ValueError(f"{path} has no column {missing[0]!r}; expected one. Run the experiment again.")
         for row in reader:
-            values = tuple(float(row[name]) for name in columns)
-            found.setdefault(row.get("variant", ""), {}).setdefault(int(row["seed"]), []).append(values)
+            try:
+                values, seed = tuple(float(row[name]) for name in columns), int(row["seed"])
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: {', '.join(map(str, row.values()))}; expected numbers below "
+                    f"seed, {', '.join(columns)}. The file is damaged: run the experiment again."
+                ) from None
+            found.setdefault(row.get("variant", ""), {}).setdefault(seed, []).append(values)
+    if not found:
+        raise ValueError(f"{path} has no rows; expected one for each seed. Run the experiment again.")
     return found, columns[-1]
 
 

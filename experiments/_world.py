@@ -96,7 +96,7 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -
     try:
         spec = gymnasium.spec(env_id)
         gymnasium.make(env_id, **limit).close()
-    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+    except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"Gymnasium cannot make {env_id!r}: {error}") from error
     longest = spec.max_episode_steps if max_steps is None else max_steps
     if longest is None:
@@ -159,7 +159,7 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -
                 step = env.step(np.asarray(acts(observation)))
                 observation, over = step.observation, bool(step.terminated[0] or step.truncated[0])
             env.close()
-        except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        except (gymnasium.error.Error, ImportError) as error:
             reason = f"{path.name} is not made: Gymnasium cannot draw {env_id} here ({error})."
             _console.console.print(reason, markup=False)
             return

@@ -57,7 +57,7 @@ def main(
     folder.write_config(path, "compare", options, {"resamples": resamples, "threshold": threshold})
 
     again = {"level": level, "resamples": resamples, "seed": seed}
-    profiles, pairs = _comparison.profiles(scores, again), _comparison.improvements(scores, again)
+    profiles, pairs = _comparison.profiles(scores, again), _comparison.improvements(scores, level)
     rows = {learner.name: _comparison.scored(learner, scores[learner.name], again) for learner in learners}
     folder.write_csv(path / "improvement.csv", pairs)
     folder.write_csv(path / "profiles.csv", _comparison.lines(profiles, "score", "share_above"))

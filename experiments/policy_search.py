@@ -89,10 +89,13 @@ def main(
         "hill_climbing": lambda: agents.hill_climbing(**sized),
         "evolution_strategy": lambda: agents.evolution_strategy(**sized),
     }
-    variants: _train.Variants = {
-        name: (agents.policy_search(env, net, made[name](), episodes=episodes, max_steps=max_steps), {})
-        for name in names
-    }
+    variants: _train.Variants = {}
+    for name in names:
+        way = made[name]()
+        search = agents.policy_search(
+            env, net, way, episodes=episodes, finalists=min(10, way.size), max_steps=max_steps
+        )
+        variants[name] = (search, {})
     path = folder.create(out, "policy_search")
     folder.write_config(path, "policy_search", options, used)
 

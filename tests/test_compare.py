@@ -270,6 +270,29 @@ def test_refusals(two):
     )
 
 
+def test_what_is_damaged_is_refused_with_its_line(two):
+    good, poor = two
+    for file, text, message in (
+        (
+            "tests.csv",
+            "seed,test_mean_return\n0,480.0\n1\n",
+            "poor/tests.csv, line 3: 1, None; expected numbers below seed",
+        ),
+        (
+            "tests.csv",
+            "seed,test_mean_return\n0,480.0\n1,\n",
+            "poor/tests.csv, line 3: 1, ; expected numbers below seed",
+        ),
+        ("tests.csv", "seed,test_mean_return\n", "poor/tests.csv has no rows"),
+        ("tests.csv", "seed,test_mean_return\n0,480.0\n", "poor is of 1 seed"),  # though it has more curves
+        ("config.json", "[]", "poor/config.json is []"),
+    ):
+        whole = Path(poor, file).read_text()
+        Path(poor, file).write_text(text)
+        assert message in refusal(good, poor)
+        Path(poor, file).write_text(whole)
+
+
 def test_what_is_no_whole_run_is_refused(two):
     good, poor = two
     for file, says in (

@@ -222,7 +222,7 @@ def test_reinforce_quick(trained):
     assert set(summary) == {"plain", "shaped", "shaped, early stopping"}
     for name, variant in summary.items():
         assert variant["seeds"] == 2 and 0 < variant["iterations_iqm"] <= 10
-        assert 5 < variant["last_mean_length_iqm"] <= 50 and 5 < variant["test_mean_length_iqm"] <= 50
+        assert 5 < variant["last_mean_length_iqm"] <= 50 and 5 < variant["test_mean_return_iqm"] <= 50
         assert 0 <= variant["test_share_of_seeds_at_target"] <= 1
         mine = [row for row in rows if row["variant"] == name]
         iterations = [[int(r["iteration"]) for r in mine if r["seed"] == seed] for seed in "01"]
@@ -250,8 +250,8 @@ def test_reinforce_leaves_what_compare_reads(trained):
     for learner in learners:
         assert (learner.curves_of, learner.tests_of) == ("mean_return", "test_mean_return")
         assert len(learner.curves) == len(learner.tests) == 2 and learner.best == 50
-        assert interquartile_mean(learner.tests) == summary[learner.name]["test_mean_length_iqm"]
-        low, high = summary[learner.name]["test_mean_length_iqm_interval"]
+        assert interquartile_mean(learner.tests) == summary[learner.name]["test_mean_return_iqm"]
+        low, high = summary[learner.name]["test_mean_return_iqm_interval"]
         assert low <= interquartile_mean(learner.tests) <= high
         returns = [float(r["mean_return"]) for r in metrics if (r["variant"], r["seed"]) == (learner.name, "0")]
         np.testing.assert_array_equal(learner.curves[0].scores, returns)

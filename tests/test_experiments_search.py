@@ -101,10 +101,15 @@ def test_what_the_benchmark_measures_is_a_whole_search():
 def test_reinforce_in_a_world_of_gymnasiums(capsys):
     command_line.run("reinforce --env gymnasium:CartPole-v1 --quick --iterations 5 --episodes 2 --out run".split())
     assert "REINFORCE on CartPole-v1" in capsys.readouterr().out
-    assert 5 < summary("run")["plain"]["test_mean_length_iqm"] <= 50
+    assert 5 < summary("run")["plain"]["test_mean_return_iqm"] <= 50
     assert Path("run/after.gif").stat().st_size > 1000
     command_line.run("play run --episodes 2 --out played".split())
     assert 5 < summary("played")["mean_return"] <= 50
+
+
+def test_a_population_smaller_than_the_usual_finalists():
+    command_line.run("policy_search --quick --population 8 --method hill_climbing --out small".split())
+    assert rows("small/tests.csv")[0]["variant"] == "hill_climbing"
 
 
 class Tight(CartPoleEnv):

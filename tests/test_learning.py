@@ -36,7 +36,7 @@ import pytest
 from rljax import agents, envs, features, losses, mdp, networks, policies, replay
 from rljax.agents import tabular
 from rljax.agents.dqn import Munchausen, categorical, quantile, scalar
-from rljax.agents.policy_search import Method
+from rljax.agents.search_methods import Method
 from rljax.envs import probes
 from rljax.mdp import evaluation
 from rljax.structs import Algorithm, pytree_dataclass

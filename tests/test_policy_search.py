@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from rljax import agents, envs, networks, policies, rollout, train
-from rljax.agents.policy_search import Method, centred_ranks
+from rljax.agents.search_methods import Method, centred_ranks
 from rljax.structs import Algorithm
 
 METHODS = {
@@ -217,6 +217,8 @@ def test_searches_succeed_and_the_same_key_finds_the_same_champion() -> None:
         (lambda: agents.genetic(crossover=1.5), r"crossover is 1\.5"),
         (lambda: agents.hill_climbing(1), "population is 1; expected a whole number of at least 2"),
         (lambda: agents.hill_climbing(sigma=0.0), "sigma is 0"),
+        (lambda: agents.hill_climbing(sigma=5.0), r"sigma is 5.*\[0\.001, 2"),
+        (lambda: agents.hill_climbing(smallest=3.0), r"largest is 2; expected a number in \[3, inf\)"),
         (lambda: agents.evolution_strategy(10), "population is 10; expected an odd number.* Take 11"),
         (lambda: agents.evolution_strategy(learning_rate=0.0), "learning_rate is 0"),
         (lambda: agents.random_search(0), "population is 0"),

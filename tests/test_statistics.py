@@ -11,6 +11,7 @@ from scipy import stats
 from rljax.runs.statistics import (
     bootstrap,
     bootstrap_interval,
+    improvement_interval,
     interquartile_mean,
     mean_score,
     median_score,
@@ -156,6 +157,38 @@ def test_intervals_of_shares_are_wilsons(count, of):
 # Bootstrap -----------------------------------------------------------------------------------------------------------
 
 
+def test_the_interval_of_an_improvement_holds_the_truth_as_often_as_it_says():
+    """1000 pairs of so few normal scores that whole groups often lie apart; five sigma of a binomial below 0.9."""
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 2.0):
+        truth = stats.norm.cdf(shift / np.sqrt(2))
+        for runs in ((3, 3), (4, 8), (16, 16)):
+            held = 0
+            for _ in range(1000):
+                low, high = improvement_interval(rng.normal(shift, 1, runs[0]), rng.normal(0, 1, runs[1]))
+                held += low <= truth <= high
+            assert held / 1000 > 0.9 - 5 * np.sqrt(0.9 * 0.1 / 1000)
+
+
+def test_the_ends_of_an_improvement_solve_the_equation_and_mirror_each_other():
+    x, y, z = scores(5, 1).ravel(), scores(7, 1, 0.3).ravel(), stats.norm.ppf(0.975)
+    p = float(probability_of_improvement(x, y))
+    ends = improvement_interval(x, y)
+    for end in ends:
+        variance = end * (1 - end) * (1 + 5 * ((1 - end) / (2 - end) + end / (1 + end))) / 35
+        assert abs(end - p) == pytest.approx(z * np.sqrt(variance), rel=1e-9)
+    assert ends[0] < p < ends[1]
+    np.testing.assert_allclose(improvement_interval(y, x), [1 - ends[1], 1 - ends[0]], atol=1e-12)
+    assert (
+        improvement_interval([3.0, 4.0], [1.0, 2.0])[0] < 0.5 < 1.0 == improvement_interval([3.0, 4.0], [1.0, 2.0])[1]
+    )
+    many = scores(400, 1).ravel(), scores(400, 1, 0.3).ravel()
+    np.testing.assert_allclose(
+        improvement_interval(*many), bootstrap_interval(many, probability_of_improvement), atol=5e-3
+    )
+    assert np.isnan(improvement_interval([np.nan, 1.0], [0.0])).all()
+
+
 def test_bootstrap_intervals_are_those_of_scipy():
     """Ten thousand resamples each, of different draws: the ends differ by Monte Carlo alone."""
     x = np.random.default_rng(1).exponential(size=24)
@@ -260,6 +293,9 @@ def test_bootstrap_refuses(x, options, message):
         (lambda: share_interval(np.zeros(0, bool)), "the number of seeds is 0"),
         (lambda: share_interval([[True]]), "reached has shape"),
         (lambda: share_interval([True], level=1.5), "level is 1.5"),
+        (lambda: improvement_interval([1.0], [2.0], level=1.5), "level is 1.5"),
+        (lambda: improvement_interval([[1.0]], [2.0]), "x has shape"),
+        (lambda: improvement_interval([], [2.0]), r"shape \(0,\)"),
     ],
 )
 def test_statistics_refuse(function, message):
