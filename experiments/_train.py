@@ -67,7 +67,7 @@ def before_and_after(
     path: Path, key: Array, world: World, algorithm: structs.Algorithm, member: Array, learned: Any
 ) -> None:
     """`before.gif` and `after.gif` in `path`: the same episode under the parameters that a member began with, and `learned`."""
-    first = jax.jit(lambda key: train.begin(algorithm, key).best)(member)
+    first = jax.jit(lambda key: world.begin(algorithm, key))(member)
     for name, parameters in (("before", first), ("after", learned)):
         world.film(path / f"{name}.gif", jax.random.clone(key), algorithm.act, parameters, f"{name} training")
 

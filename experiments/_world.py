@@ -31,6 +31,9 @@ class World(NamedTuple):
     max_steps: int  # of an episode
     solved: float | None  # a mean return that is called a solution
     best: float | None  # no return is higher
+    begin: Callable[
+        [structs.Algorithm, Array], Any
+    ]  # (algorithm, key of a member) -> the parameters that it begins with
     train: Callable[..., train.Result]  # (algorithm, keys, num_steps, **options of `train.train`)
     judge: Callable[
         [Array, _play.Act, Any, int], np.ndarray
@@ -82,6 +85,7 @@ def cartpole(max_steps: int) -> World:
         max_steps,
         0.95 * max_steps,
         max_steps,
+        lambda algorithm, key: train.begin(algorithm, key).best,
         train.train,
         lambda keys, act, parameters, episodes: _play.judge(keys, env, act, parameters, episodes, max_steps),
         film,
@@ -166,6 +170,10 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -
         frames = drawing.render(np.stack(seen), caption=caption) if ours else np.stack(seen).astype(np.uint8)
         gif.save_gif(path, frames, fps=50 if ours else 30)
 
+    def begin(algorithm: structs.Algorithm, key: Array) -> Any:
+        assert algorithm.learner is not None
+        return algorithm.learner.parameters(host.first(algorithm, task.size, key))
+
     threshold = spec.reward_threshold if max_steps in (None, spec.max_episode_steps) else None
     about = {"env": f"{PREFIX}{env_id}", "max_steps": longest, "bounds": bounds}
-    return World(env_id, about, task, task.size, task.actions, longest, threshold, None, trained, judge, film)
+    return World(env_id, about, task, task.size, task.actions, longest, threshold, None, begin, trained, judge, film)

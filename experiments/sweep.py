@@ -1,5 +1,8 @@
 """Sweeps on CartPole: every combination of some settings under the same seeds, as one program; a heat map and the curves.
 
+A run is worth what the parameters that it kept, those of its best evaluation, reach in a test afterwards: 20 fresh episodes.
+The evaluations themselves, the highest of which chose the parameters or stopped the run, are too good.
+
 For example: python -m experiments sweep reinforce --learning-rate 0.001,0.003,0.01,0.03 --gamma 0.9,0.95,0.99 --seeds 32
 """
 
@@ -42,9 +45,9 @@ def main(
     max_steps: int = 200,
     target: float | None = None,
     patience: int = 1,
-    places: int = 64,
+    places: int = 8,
 ) -> None:
-    """Run all settings; save every score of every run as a table, the heat map and the learning curves.
+    """Run all settings; save every score and the test of every run as a table, the heat map and the learning curves.
 
     What is swept is a list such as 0.001,0.01 or, with --random, a range such as 0.0001:0.1. Numbers are traced, so that all
     settings share one program; widths of layers are not, and each is compiled.
@@ -67,7 +70,7 @@ def main(
       max_steps: most steps of an episode.
       target: mean return of 20 greedy episodes that stops a run early; default: none does ...
       patience: ... once so many evaluations in a row have reached it.
-      places: runs side by side.
+      places: runs side by side; the time is that of all places, also of those left empty by too few runs.
     """
     import jax
     import numpy as np
@@ -75,7 +78,7 @@ def main(
     from experiments import _console, _train
     from rljax import checks, envs, train
     from rljax.runs import folder, plots, sweep_plots
-    from rljax.runs.statistics import bootstrap_interval, interquartile_mean
+    from rljax.runs.statistics import bootstrap_interval, interquartile_mean, share_interval
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -122,31 +125,33 @@ def main(
             **early,
         )
     folder.write_csv(path / "runs.csv", result.rows())
-    # A run that failed before its first score counts as 0.
-    last = np.stack([np.nan_to_num(plots.last(result.scores[:, s])) for s in range(len(settings))])
+    tests = np.nan_to_num(result.tests)  # what no number can be given to is worth nothing
+    worth = interquartile_mean(tests, axis=1)
     sweep_plots.heat_map(
         path / "heat_map.png",
         settings,
-        interquartile_mean(last, axis=1),
-        title=f"{algorithm} on CartPole: last score",
-        label=f"mean return of 20 greedy episodes (steps),\ninterquartile mean of {seeds} seeds",
+        worth,
+        title=f"{algorithm} on CartPole: test of what was learned",
+        label=f"mean return of 20 fresh greedy episodes (steps),\ninterquartile mean of {seeds} seeds",
     )
-    best_first = sorted(range(len(settings)), key=lambda s: -interquartile_mean(last[s]))
+    best_first = sorted(range(len(settings)), key=lambda s: -worth[s])
     shown = best_first[:12]
     plots.learning_curves(
         path / "learning_curves.png",
         {sweep_plots.told(settings[s]): result.scores[:, s] for s in shown},
-        title=f"{algorithm} on CartPole, {'all settings' if len(shown) == len(settings) else 'the 12 best settings'}",
+        title=f"{algorithm} on CartPole, {'all' if len(shown) == len(settings) else 'the 12 best'} settings, best test first",
         xlabel=f"evaluation, one every {learner.eval_every} steps of the algorithm",
-        ylabel="mean return of 20 greedy episodes (steps)",
+        ylabel="evaluation: mean return of 20 greedy episodes (steps)",
         best_possible=max_steps,
     )
+    reached = tests >= 0.95 * max_steps
     rows = [
         {
             **settings[s],
-            "last_score_iqm": float(interquartile_mean(last[s])),
-            "last_score_iqm_interval": bootstrap_interval(last[s]),
-            "share_at_95_percent": float((last[s] >= 0.95 * max_steps).mean()),
+            "test_score_iqm": float(worth[s]),
+            "test_score_iqm_interval": bootstrap_interval(tests[s]),
+            "share_at_95_percent": float(reached[s].mean()),
+            "share_at_95_percent_interval": share_interval(reached[s]),
             "steps_mean": float(result.steps[s].mean()),
             "failed": sum(map(bool, result.fault[s])),
         }
@@ -167,9 +172,10 @@ def main(
         [
             {
                 "setting": sweep_plots.told({name: row[name] for name in settings[0]}),
-                "last": f"{row['last_score_iqm']:.1f}",
-                "95 %": "{:.0f}-{:.0f}".format(*row["last_score_iqm_interval"]),
-                f">= {0.95 * max_steps:g}": f"{row['share_at_95_percent']:.0%}",
+                "test": f"{row['test_score_iqm']:.1f} \\[{{:.0f}}, {{:.0f}}]".format(*row["test_score_iqm_interval"]),
+                f">= {0.95 * max_steps:g}": "{:.0%} \\[{:.0%}, {:.0%}]".format(
+                    row["share_at_95_percent"], *row["share_at_95_percent_interval"]
+                ),
                 "steps": f"{row['steps_mean']:.0f}",
                 "not finite": f"{row['failed']}",
             }
@@ -179,8 +185,9 @@ def main(
     programs = "one program" if result.programs == 1 else f"{result.programs} programs"
     _console.console.print(
         f"{len(settings) * seeds} runs, {result.places} side by side, by {programs} compiled in {result.compile_seconds:.1f} "
-        f"s; they ran {result.run_seconds:.1f} s. last: interquartile mean of the seeds' last scores, and its 95 % bootstrap "
-        "interval; a run that failed counts with its last score, or 0."
+        f"s; they ran {result.run_seconds:.1f} s. test: 20 fresh episodes of the parameters that a run kept, those of its best "
+        "evaluation, also if it failed later; interquartile mean of the seeds. In brackets: 95 % intervals (bootstrap; of shares, "
+        "Wilson's)."
     )
     _console.files(path)
 
@@ -244,10 +251,12 @@ def _reinforce(
     shaping: Any = None,
     hidden: int = 5,
 ) -> structs.Algorithm:
-    from rljax import agents, networks
+    from rljax import agents, checks, networks
     from rljax.shaping import angle_penalty
 
     del steps
+    if shaping is not None:
+        checks.real("shaping", shaping, above=True, below=True)
     weighted = lambda t: t.reward + shaping * (angle_penalty(t) - t.reward)
     return agents.reinforce(
         env,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import chex
 import gymnasium
 import jax
 import jax.numpy as jnp
@@ -161,6 +162,8 @@ def test_returns_of_episodes() -> None:
     returns = host.episodes(env, lambda t, observation: np.array([1, t % 2]), 5, seed=0)
     np.testing.assert_array_equal(returns.reshape(3, 2)[:, 0], [3, 3, 3])
     assert returns.shape == (6,) and set(returns.reshape(3, 2)[:, 1]) <= {2.0, 3.0}
+    with pytest.raises(ValueError, match="number is 0"):
+        host.episodes(env, lambda t, observation: np.array([1, 0]), 0)
 
 
 def acting_matters() -> HostEnvironment:
@@ -258,13 +261,27 @@ def test_an_environment_that_fails_ends_the_run_and_what_was_learned_is_kept() -
     result = caught.value.result
     assert result.metrics["loss"].shape == (5, 1), "8 steps of warm-up, five blocks of 4, and the failure in the sixth"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.parameters))
-    with pytest.raises(BadEnvironment, match="reward is nan"):
-        host.train(
-            algorithm,
-            lambda: HostEnvironment(Count(poison_at=2)),
-            jax.random.split(jax.random.key(0), 1),
-            2,
-        )
+    with pytest.raises(host.Broken, match="reward is nan") as caught:  # in the middle of the second round of four
+        host.train(algorithm, make, jax.random.split(jax.random.key(0), 2), 12, eval_every=4)
+    result = caught.value.result
+    assert result.metrics["loss"].shape == (4, 1) and result.members.steps.tolist() == [4]
+    assert np.isfinite(result.elapsed).all()
+    for poison_at, every in ((2, 1), (30, 10)):  # in the warm-up; in the first round
+        broken = lambda poison_at=poison_at: HostEnvironment(Count(length=4, poison_at=poison_at))
+        with pytest.raises(BadEnvironment, match="reward is nan"):
+            host.train(algorithm, broken, jax.random.split(jax.random.key(0), 1), 10, eval_every=every)
+
+
+def test_what_a_member_begins_with_can_be_had_without_training() -> None:
+    make = lambda: HostEnvironment(Count())
+    algorithm = agents.pqn(
+        host.task(make()), networks.mlp((3, 2)), num_envs=1, unroll_steps=4, minibatches=1, learning_rate=1e-30
+    )
+    key = jax.random.key(7)
+    result = host.train(algorithm, make, key[None], 1)
+    assert algorithm.learner is not None
+    begun = algorithm.learner.parameters(host.first(algorithm, 3, key))
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], result.parameters), begun, atol=1e-6)
 
 
 def test_parameters_that_cease_to_be_finite_end_the_run_with_the_last_finite_ones() -> None:
@@ -288,6 +305,7 @@ def test_parameters_that_cease_to_be_finite_end_the_run_with_the_last_finite_one
     [
         ({"algorithm": agents.genetic()}, TypeError, "expected an Algorithm with a learner"),
         ({"make": None}, TypeError, "make is None; expected a function such as"),
+        ({"make": Count}, TypeError, r"Count.*; expected a HostEnvironment\. Wrap it"),
         ({"keys": jax.random.key(0)}, ValueError, r"keys of shape \(B,\)"),
         ({"num_steps": 0}, ValueError, "num_steps is 0"),
         ({"score_episodes": 0}, ValueError, "score_episodes is 0"),

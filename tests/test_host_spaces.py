@@ -98,6 +98,13 @@ def test_an_environment_may_write_into_its_action():
     assert actions.decode([3]).tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("wrong", [[2], [-1], [0.0], [2**40]])
+@pytest.mark.parametrize("num_envs", [None, 1])
+def test_actions_outside_the_space_are_refused(wrong, num_envs):
+    with pytest.raises(ValueError, match=r"the actions are \[.*\]; expected whole numbers in \[0, 1\]"):
+        host_spaces.actions(spaces.Discrete(2), num_envs).decode(np.array(wrong))
+
+
 def test_refusals():
     for space, name in [
         (spaces.Text(3), "observation"),

@@ -96,6 +96,9 @@ class HostEnvironment:
 
         Args:
           actions: [N] integers in 0 ... A - 1.
+
+        Errors:
+          ValueError: other numbers.
         """
         answer = self.env.step(self.actions.decode(actions))
         observation = successor = self.observations.flatten(answer[0])

@@ -43,7 +43,9 @@ class HostActions(NamedTuple):
     """The actions of an environment, numbered."""
 
     number: int  # A
-    decode: Callable[[Any], Any]  # [N] integers in 0 ... A - 1 -> what the environment's `step` takes
+    decode: Callable[
+        [Any], Any
+    ]  # [N] integers in 0 ... A - 1, others are refused -> what the environment's `step` takes
 
 
 class Leaf(NamedTuple):
@@ -169,10 +171,16 @@ learner chooses among numbered actions. Take a few of its values: gymnasium.wrap
     table = (digits.reshape(number, *counts.shape) + start).astype(space.dtype)  # [A, ...]
     if num_envs is not None:
         checks.integer("num_envs", num_envs, 1)
-        return HostActions(number, lambda action: table[np.asarray(action)])
+        return HostActions(number, lambda action: table[_inside(np.asarray(action), number)])
     if isinstance(space, spaces.Discrete):
-        return HostActions(number, lambda action: table[np.asarray(action).item()].item())
-    return HostActions(number, lambda action: table[np.asarray(action).item()].copy())
+        return HostActions(number, lambda action: table[_inside(np.asarray(action), number).item()].item())
+    return HostActions(number, lambda action: table[_inside(np.asarray(action), number).item()].copy())
+
+
+def _inside(action: np.ndarray, number: int) -> np.ndarray:
+    if action.dtype.kind not in "iu" or (action.astype(np.uint64) >= number).any():  # a number below zero becomes huge
+        raise ValueError(f"the actions are {action.tolist()}; expected whole numbers in [0, {number - 1}].")
+    return action
 
 
 def row(value: Any, index: int) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rljax import checks
 from rljax.envs.host import HostEnvironment, HostStep
 from rljax.structs import Transition
 
@@ -38,7 +39,11 @@ def episodes(
 
     Returns:
       [E] sums of rewards.
+
+    Errors:
+      ValueError: no episodes.
     """
+    checks.integer("number", number, 1)
     each = -(-number // env.num_envs)
     played, length, total = (np.zeros(env.num_envs, kind) for kind in (int, int, float))
     returns = np.zeros((each, env.num_envs))

@@ -36,12 +36,33 @@ class Broken(running.Diverged):
 def task(env: HostEnvironment) -> Task:
     """The outline of an environment, for the makers of `rljax.agents`.
 
+    Errors:
+      TypeError: what is no `HostEnvironment`.
+
     Example:
       >>> import gymnasium
       >>> task(HostEnvironment(gymnasium.make("Acrobot-v1")))
       Task(size=6, actions=3)
     """
+    _check(env)
     return Task(env.observations.size, env.actions.number)
+
+
+def first(algorithm: Algorithm, size: int, key: Array) -> Any:
+    """The learner's state that a member of `train` with this key begins with; observations are of `size` numbers.
+
+    Example:
+      >>> import gymnasium
+      >>> from rljax import agents, networks
+      >>> outline = task(HostEnvironment(gymnasium.make("CartPole-v1")))
+      >>> algorithm = agents.dqn(outline, networks.q_network((4, 16, 2)), unroll_steps=5, batch_size=8)
+      >>> int(first(algorithm, outline.size, jax.random.key(0)).steps)
+      0
+    """
+    learner = _learner(algorithm)
+    example = blank(size, (), learner.whole)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)
+    return learner.begin(jax.random.fold_in(key, 0), shapes)
 
 
 def train(
@@ -90,16 +111,13 @@ def train(
     running.several(keys)
     checks.integer("num_steps", num_steps, 1)
     checks.integer("score_episodes", score_episodes, 1)
-    if not isinstance(algorithm, Algorithm) or algorithm.learner is None:
-        raise TypeError(
-            f"algorithm is {algorithm!r}; expected an Algorithm with a learner, as agents.dqn, agents.pqn, agents.linear_q "
-            "and agents.reinforce make it."
-        )
+    learner = _learner(algorithm)
     checks.function("make", make, 'lambda: HostEnvironment(gymnasium.make("CartPole-v1"))')
     plan = loop.planned(num_steps, eval_every, target, patience, give_up, score, keep_state)
     env, judge = make(), make() if plan.score else None
+    _check(env)
     began = time.perf_counter()
-    programs = compiled(algorithm, algorithm.learner, env, plan)
+    programs = compiled(algorithm, learner, env, plan)
     compile_seconds, began = time.perf_counter() - began, time.perf_counter()
     runs: list[Run] = []
     failure: BadEnvironment | None = None
@@ -111,8 +129,10 @@ def train(
                 run.times += [time.perf_counter() - began] * (len(run.metrics) - len(run.times))
                 if on_chunk:
                     on_chunk(run.progress(num_steps, len(runs), len(keys), compile_seconds))
-        except BadEnvironment as error:  # what was learned before is kept
+        except BadEnvironment as error:  # what was learned in whole rounds is kept
             failure = error
+            for run in runs[-1:]:
+                del run.metrics[len(run.times) :]
             break
         if bool(run.member.fault > 0):
             break
@@ -159,8 +179,6 @@ def compiled(algorithm: Algorithm, learner: Learner, env: HostEnvironment, plan:
             f"{expected}. Make it with {what}={env.num_envs}, or make other environments."
         )
     size, lanes = env.observations.size, jnp.arange(env.num_envs, dtype=jnp.uint32)
-    example = blank(size, (), learner.whole)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)
 
     def keys(key: Array, *path: Array) -> Array:
         return jax.vmap(jax.random.fold_in, (None, 0))(
@@ -185,7 +203,7 @@ def compiled(algorithm: Algorithm, learner: Learner, env: HostEnvironment, plan:
         bad = jnp.stack([~loop.finite(x) for x in (*(metrics[name] for name in sorted(metrics)), now)])
         return state, loop.select(bad.any(), params, now), metrics, bad
 
-    begin = jax.jit(lambda key: learner.begin(key, shapes))
+    begin = jax.jit(functools.partial(first, algorithm, size))
     state = jax.eval_shape(begin, jax.random.key(0))
     params = jax.eval_shape(learner.parameters, state)
     played = blank(size, (learner.num_steps, learner.num_envs), learner.whole)
@@ -220,7 +238,7 @@ class Run:
     def __init__(self, programs: Programs, env: HostEnvironment, key: Array) -> None:
         of_state, self.key, self.of_score, of_seed = (jax.random.fold_in(key, stream) for stream in range(4))
         self.programs, self.env = programs, env
-        self.state = programs.begin(of_state)
+        self.state = programs.begin(key)  # of of_state
         params = jax.tree.map(jnp.copy, programs.learner.parameters(self.state))  # the state itself is donated
         zero, lowest = jnp.int32(0), jnp.asarray(-jnp.inf, jnp.result_type(float))
         self.member = loop.Member((), zero, params, lowest, zero, zero, jnp.bool_(False), zero)
@@ -350,6 +368,20 @@ def _result(runs: list[Run], programs: Programs, compile_seconds: float, run_sec
         plan=plan,
         names=programs.names,
     )
+
+
+def _learner(algorithm: Any) -> Learner:
+    if not isinstance(algorithm, Algorithm) or algorithm.learner is None:
+        raise TypeError(
+            f"algorithm is {algorithm!r}; expected an Algorithm with a learner, as agents.dqn, agents.pqn, agents.linear_q "
+            "and agents.reinforce make it."
+        )
+    return algorithm.learner
+
+
+def _check(env: Any) -> None:
+    if not isinstance(env, HostEnvironment):
+        raise TypeError(f"the environment is {env!r}; expected a HostEnvironment. Wrap it: HostEnvironment(env).")
 
 
 def _seed(key: Array) -> int:
