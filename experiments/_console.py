@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -62,4 +63,6 @@ def table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
 
 def files(folder: Path) -> None:
     """Where things are."""
-    console.print(f"results in [bold]{folder}[/]: " + ", ".join(sorted(path.name for path in folder.iterdir())))
+    console.print(
+        f"results in [bold]{escape(str(folder))}[/]: " + ", ".join(sorted(path.name for path in folder.iterdir()))
+    )

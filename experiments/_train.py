@@ -200,7 +200,7 @@ def solve(
     )
     _console.files(path)
     complain(failures, 1)
-    _console.console.print(f"watch it again: python -m experiments play {path}")
+    _console.console.print(f"watch it again: python -m experiments play {path}", markup=False)
 
 
 def complain(failures: Mapping[str, str], variants: int) -> None:

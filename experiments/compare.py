@@ -31,6 +31,7 @@ def main(
       resamples: of each bootstrap.
     """
     import numpy as np
+    from rich.markup import escape
 
     from experiments import _comparison, _console, _results
     from rljax import checks
@@ -95,7 +96,7 @@ def main(
     against = {pair["y"]: [1 - pair[end] for end in ("probability", "high", "low")] for pair in pairs[: len(names) - 1]}
     shown = [
         {
-            "learner": name,
+            "learner": escape(name),
             "seeds": str(row["seeds"]),
             "score": interval(row["score_iqm"], row["score_interval"], form),
             "beats the first": interval(against[name][0], against[name][1:], "{:.2f}") if name in against else "",
@@ -108,7 +109,9 @@ def main(
             line[f"median {budget}"] = interval(row["median_time"], row["median_time_interval"], "{:.0f}")
     score = _comparison.said(have.scores_of)
     _console.table(f"{learners[0].task}: {score}, interquartile means \\[{level:.0%} intervals over seeds]", shown)
-    _console.console.print(f"beats the first: the probability that a run scores higher than one of {names[0]!r}.")
+    _console.console.print(
+        f"beats the first: the probability that a run scores higher than one of {escape(repr(names[0]))}."
+    )
     if threshold is not None:
         _console.console.print(
             f"there: seeds whose {_comparison.said(curves_of)} reaches {threshold:g}; median: until half of all seeds do."
@@ -118,8 +121,8 @@ def main(
     for name, count in early.items():
         if count:
             _console.console.print(
-                f"{count} of {rows[name]['seeds']} seeds of {name!r} stopped before others, and before they were there: "
-                "the median is as if that had nothing to do with how they did."
+                f"{count} of {rows[name]['seeds']} seeds of {escape(repr(name))} stopped before others, and before they were "
+                "there: the median is as if that had nothing to do with how they did."
             )
     for name, row in rows.items():
         if "failure" in row:

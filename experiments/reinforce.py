@@ -198,4 +198,4 @@ def main(
     )
     _console.files(path)
     _train.complain(failures, len(variants))
-    _console.console.print(f"watch it again: python -m experiments play {path}")
+    _console.console.print(f"watch it again: python -m experiments play {path}", markup=False)

@@ -223,6 +223,13 @@ def test_gymnasiums_cartpole_is_the_same_task_as_ours():
     }
 
 
+def test_names_that_look_like_markup_are_shown_as_they_are(capsys):
+    a, b = (made(name, GOOD, {"": climbing(*GOOD[""])}) for name in ("a[green]", "b[0]"))
+    command_line.run(["compare", a, b, "--quick", "--out", "seen[bold]"])
+    out = capsys.readouterr().out
+    assert "b[0]" in out and out.count("a[green]") == 2 and "results in seen[bold]:" in out
+
+
 def test_folders_of_one_name_are_told_apart_by_their_paths():
     a, b = (made(f"{parent}/run", GOOD, {"": climbing(*GOOD[""])}) for parent in "ab")
     assert [learner.name for learner in _results.read([Path(a), Path(b)])] == ["a/run", "b/run"]
