@@ -175,6 +175,26 @@ def test_classes_and_periods_are_those_of_the_graph(seed):
         assert ours.tolist() == expected.tolist()
 
 
+def test_classes_periods_and_stationary_laws_are_quantecons():
+    quantecon = pytest.importorskip("quantecon", exc_type=ImportError)
+    with jax.enable_x64(True):
+        for seed in range(12):
+            p = random_chain(9, seed, fan_out=1 + seed % 3)
+            theirs, ours = quantecon.MarkovChain(p), structure(jnp.asarray(p))
+            component, recurrent = np.asarray(ours.component), np.asarray(ours.recurrent)
+            for only, classes in (
+                (component >= 0, theirs.communication_classes),
+                (recurrent, theirs.recurrent_classes),
+            ):
+                found = {tuple(np.flatnonzero(component == name)) for name in component[only]}
+                assert found == {tuple(sorted(members)) for members in classes}
+            if theirs.is_irreducible:
+                assert set(ours.period.tolist()) == {theirs.period}
+            shares = np.asarray(long_run(jnp.asarray(p)))  # from inside a recurrent class, its stationary law
+            for law in theirs.stationary_distributions:
+                np.testing.assert_allclose(shares[np.argmax(law > 0)], law, atol=1e-12)
+
+
 @in_both_precisions
 def test_absorption_and_long_run_are_those_of_linear_algebra():
     kinds = set()
