@@ -2,7 +2,8 @@
 
 A contender is a function `prepare(**case) -> Prepared` in the dictionary `CONTENDERS` of a module. Driver and worker
 speak JSON, one object a line: a request `{"case": name, "seconds": at least so long, "arguments": {...}}` is answered
-`{"seconds": wall, "cpu_seconds": of the whole process, "compile_seconds": apart, "steps": done meanwhile}`.
+`{"seconds": wall, "cpu_seconds": of the whole process, "compile_seconds": apart, "steps": done meanwhile, "peak_bytes": of
+its memory}`.
 Imported by the peers' interpreter too, hence nothing but the standard library at the top, and no rljax.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -40,6 +42,7 @@ class Measurement(NamedTuple):
     cpu_seconds: float
     compile_seconds: float
     steps: int
+    peak_bytes: int = 0  # the most memory that the worker has held until now
 
     @property
     def rate(self) -> float:
@@ -81,7 +84,8 @@ def serve(module: str) -> None:
             prepared.run()
             calls += 1
         cpu_seconds = time.process_time() - cpu
-        answer = Measurement(seconds, cpu_seconds, prepared.compile_seconds, calls * prepared.steps)
+        peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        answer = Measurement(seconds, cpu_seconds, prepared.compile_seconds, calls * prepared.steps, peak)
         print(json.dumps(answer._asdict()), file=answers, flush=True)
 
 

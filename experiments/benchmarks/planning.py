@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.benchmarks.interleave import Prepared, compiled
+
+if TYPE_CHECKING:
+    from rljax import mdp
 
 BARS = {  # times the best of the peers
     "dense 100 x 4": 2.0,
@@ -20,6 +23,7 @@ BARS = {  # times the best of the peers
     "maze 1e6": 3.0,
     "Garnet 1e6 x 4 x 5": 2.0,
 }
+COPIED = 2**28  # bytes, more than any cache holds
 PEERS = (
     "peers not measured: python -m venv peers && peers/bin/pip install quantecon mdpsolver pymdptoolbox, "
     "then --peer-python peers/bin/python"
@@ -65,11 +69,11 @@ def main(
     path = folder.create(out, "benchmarks.planning")
     folder.write_config(path, "benchmarks.planning", options)
     python = peer_python or os.environ.get("RLJAX_PLANNING_PYTHON")
-    mine = interleave.Worker("experiments.benchmarks.planning")
     peer = python and interleave.Worker("experiments.benchmarks.planning_peers", Path(python).absolute())
     summary: dict[str, Any] = {}
     for name in names:
         case = _case(name, seed)
+        mine = interleave.Worker("experiments.benchmarks.planning")  # one for each problem, whose memory it shows
         planners = ["auto", *PLANNERS] if all_planners else ["auto"]
         ask = lambda who, case_name, **more: interleave.Contender(who, case_name, {**case, **more})  # noqa: B023
         contenders = {f"rljax {p}": ask(mine, "rljax", planner=p) for p in planners if _fits(p, name)}
@@ -90,6 +94,16 @@ def main(
         others = {who: median for who, median in medians.items() if not who.startswith("rljax")}
         record: dict[str, Any] = {"milliseconds": milliseconds, "bar": BARS[name]}
         record["compile_seconds"] = results["rljax auto"][0].compile_seconds
+        record["peak_bytes"] = results["rljax auto"][-1].peak_bytes
+        moved = _moved(case["problem"], seed)
+        sweeps = interleave.race({what: ask(mine, what) for what in ("sweep", "copy")}, rounds, seconds)
+        speeds = {what: statistics.median(m.rate for m in sweeps[what]) for what in sweeps}
+        mine.close()
+        record["sweep"] = {
+            "bytes": moved,
+            "bytes_per_second": moved * speeds["sweep"],
+            "bytes_per_second_of_a_copy": 2 * COPIED * speeds["copy"],
+        }
         if others:
             best = min(others, key=others.__getitem__)
             ratios = [b / a for a, b in zip(milliseconds["rljax auto"], milliseconds[best], strict=True)]
@@ -109,13 +123,32 @@ def main(
                 for who, times in milliseconds.items()
             ],
         )
+        sweep = record["sweep"]
+        share = sweep["bytes_per_second"] / sweep["bytes_per_second_of_a_copy"]
+        _console.console.print(
+            f"a sweep reads and writes {moved / 2**20:.3g} MiB, {sweep['bytes_per_second'] / 1e9:.3g} GB/s: {share:.0%} of the "
+            f"speed of a copy of {COPIED / 2**20:.0f} MiB{', from caches' if share > 1 else ''}; at most "
+            f"{record['peak_bytes'] / 2**30:.2f} GiB in memory, JAX and all."
+        )
         folder.write_json(path / "summary.json", summary)
-    mine.close()
     if peer:
         peer.close()
     else:
         _console.console.print(PEERS)
     _console.files(path)
+
+
+def _model(problem: str, seed: int) -> mdp.TabularMDP:
+    import jax.numpy as jnp
+
+    from experiments.benchmarks.planning_problems import make
+    from rljax import mdp
+
+    made = make(problem, seed)
+    probability = jnp.asarray(made.probability)
+    lists = made.successor is None
+    transitions = mdp.Dense(probability) if lists else mdp.Sparse.of(jnp.asarray(made.successor), probability)
+    return mdp.TabularMDP(transitions, jnp.asarray(made.reward), gamma=made.gamma, terminal=jnp.asarray(made.stop))
 
 
 def rljax(problem: str, seed: int, planner: str, gammas: list[float] | None = None, problems: int = 1) -> Prepared:
@@ -127,22 +160,14 @@ def rljax(problem: str, seed: int, planner: str, gammas: list[float] | None = No
     jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
 
-    from experiments.benchmarks.planning_problems import make
-    from rljax import mdp
     from rljax.mdp import planners
-
-    def model(i: int) -> mdp.TabularMDP:
-        made = make(problem, seed + i)
-        probability = jnp.asarray(made.probability)
-        lists = made.successor is None
-        transitions = mdp.Dense(probability) if lists else mdp.Sparse.of(jnp.asarray(made.successor), probability)
-        return mdp.TabularMDP(transitions, jnp.asarray(made.reward), gamma=made.gamma, terminal=jnp.asarray(made.stop))
 
     def solve(given: mdp.TabularMDP) -> Any:
         solution = planners.plan(given, planner, tolerance=1e-6)
         return solution.v, solution.policy, solution.bound, solution.converged
 
-    given = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(model, range(problems))) if problems > 1 else model(0)
+    models = [_model(problem, seed + i) for i in range(problems)]
+    given = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models) if problems > 1 else models[0]
     program = jax.vmap(solve) if problems > 1 else solve
     if gammas is not None:
         program = lambda given, gammas: jax.vmap(lambda gamma: solve(dataclasses.replace(given, gamma=gamma)))(gammas)
@@ -153,6 +178,39 @@ def rljax(problem: str, seed: int, planner: str, gammas: list[float] | None = No
     return prepared
 
 
+def sweep(problem: str, seed: int, **_: Any) -> Prepared:
+    """Sweeps of the Bellman optimality operator over one problem, nothing between them."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    from rljax import mdp
+
+    given, number = _model(problem, seed), 20
+    sweeps = lambda given, v: jax.lax.fori_loop(0, number, lambda i, v: mdp.bellman_optimality(given, v), v)
+    return compiled(sweeps, given, jnp.zeros(given.num_states), steps=number)
+
+
+def copy(**_: Any) -> Prepared:
+    """What memory can do: as many numbers read as written."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+
+    return compiled(lambda x: x + 1.0, jnp.zeros(COPIED // 8), steps=1)
+
+
+def _moved(problem: str, seed: int) -> int:
+    """Bytes of a sweep: every number of the problem and of the values once, and the new values."""
+    from experiments.benchmarks.planning_problems import make
+
+    made = make(problem, seed)
+    successor = 0 if made.successor is None else 4 * made.successor.size  # of 32 bits on our side
+    return made.probability.nbytes + made.reward.nbytes + successor + made.stop.nbytes + 2 * 8 * len(made.stop)
+
+
 PLANNERS = (
     "value_iteration",
     "modified_policy_iteration",
@@ -160,7 +218,7 @@ PLANNERS = (
     "krylov_policy_iteration",
     "gauss_seidel",
 )
-CONTENDERS = {"rljax": rljax}
+CONTENDERS = {"rljax": rljax, "sweep": sweep, "copy": copy}
 
 
 def _case(name: str, seed: int) -> dict[str, Any]:
