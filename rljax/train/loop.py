@@ -2,7 +2,8 @@
 
 A round is `eval_every` steps and then, if wanted, one score. Three promises, each a test:
 
-* a result does not depend on how the run was cut: step t of a member uses `fold_in(key, t)`, a score its own key stream;
+* a result does not depend on how the run was cut: step t of a member uses `fold_in(key, t)`, scores and the test of what is
+  kept have key streams of their own;
 * a member stops for itself (target reached, no progress, not finite), and counts no more from then on (`keep_state` freezes
   its state as well);
 * the best parameters, by score, are kept, of equals the last; without scores, the last finite ones.
@@ -166,6 +167,19 @@ def judged(before: Member, after: Member, params: Any, score: Array, plan: Plan,
         stale=stale,
         stopped=(fault > 0) | (hits >= plan.patience) | (stale >= plan.give_up),
     )
+
+
+def tested(algorithm: Algorithm, key: Array, params: Any) -> Array:
+    """[] the score of parameters that were kept, by chance that had no say in what is kept.
+
+    The score that they were kept for, or that stopped the run, is too good: the highest of several noisy ones.
+
+    Args:
+      algorithm: the record of functions.
+      key: the one that the member began with.
+      params: `Member.best`.
+    """
+    return algorithm.score(jax.random.fold_in(key, 3), params)
 
 
 def finite(tree: Any) -> Array:

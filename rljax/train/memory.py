@@ -39,12 +39,13 @@ def refuse(bytes_needed: int, members: int, bytes_free: int | None) -> None:
     """A program that will not fit is not begun.
 
     Errors:
-      ValueError: with how many members would fit.
+      ValueError: with how many members would fit, and what to make smaller if none does.
     """
     if bytes_free is not None and bytes_needed > bytes_free:
         fit = members * bytes_free // bytes_needed
+        fewer = f"About {fit} would: take fewer at once (sweep does, with places={fit})"
+        smaller = "Not even one would: take a smaller network"
         raise ValueError(
             f"{members} members side by side need {bytes_needed / 2**30:.3g} GiB and {bytes_free / 2**30:.3g} GiB are free; "
-            f"expected a run that fits. About {fit} members would: take fewer at once (sweep does, with places={max(fit, 1)}), "
-            "a smaller replay memory, or a smaller chunk."
+            f"expected a run that fits. {fewer if fit else smaller}, a smaller replay memory, or a smaller chunk."
         )

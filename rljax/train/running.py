@@ -2,7 +2,7 @@
 
 A chunk is some rounds (`loop.advance`) of all members in one compiled `while_loop`, and ends when the last has stopped; the
 host acts only between chunks. A program has a fixed number of places. Members beyond that wait in line, and take the places of
-those that have finished: nobody waits for the slowest, and a member's bits do not depend on who sits beside it.
+those that have finished: nobody waits for the slowest, and a member's bits do not depend on who sits beside it, if anybody.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Diverged(ArithmeticError):
 class Program(NamedTuple):
     """What `train` compiles, for a fixed number of members side by side."""
 
-    begin: Callable[..., Member]  # (settings, keys) -> members
-    advance: Callable[..., tuple[Member, Any, Array]]  # (settings, keys, members, rounds) -> members, rows, rounds done
+    begin: jax.stages.Compiled  # (settings, keys) -> members
+    advance: jax.stages.Compiled  # (settings, keys, members, rounds) -> members, rows, rounds done
     places: int
     plan: Plan
     chunk: int  # most rounds of a call
@@ -221,7 +221,7 @@ def run(
     *,
     halt: bool = True,
 ) -> Result:
-    """M members through the places of a program, at least as many as those.
+    """M members through the places of a program. With fewer members than places, the others are computed and never read.
 
     Args:
       program: from `compiled`.
@@ -231,9 +231,10 @@ def run(
       halt: a fault of one member ends the run, with `Diverged`; otherwise it stops that member alone.
     """
     began, plan, places, everyone = time.perf_counter(), program.plan, program.places, len(keys)
-    sitting = np.arange(places)  # which member has the place
-    done, over, gone = np.zeros(places, int), np.zeros(places, bool), np.zeros(places, bool)
-    waiting = places  # the first member that has no place yet
+    sitting = np.arange(places) % everyone  # which member has the place
+    empty = np.arange(places) >= everyone  # they stand still from the first step on, copies of members
+    done, over, gone = np.zeros(places, int), empty.copy(), empty.copy()
+    waiting = min(places, everyone)  # the first member that has no place yet
     kind, numbers = jax.random.key_impl(keys), jax.random.key_data(keys)
 
     def seated() -> tuple[dict[str, Array], Array]:
@@ -244,6 +245,7 @@ def run(
 
     here = seated()
     members = program.begin(*here)
+    members = members._replace(stopped=members.stopped | empty) if empty.any() else members
     chunks: list[_Chunk] = []
     left: list[tuple[np.ndarray, Member]] = []  # who gave up a place, and how
     elapsed, stops, halted = np.zeros(num_rounds * plan.eval_every), 0, False
