@@ -172,9 +172,9 @@ def main(
         [
             {
                 "setting": sweep_plots.told({name: row[name] for name in settings[0]}),
-                "test": f"{row['test_score_iqm']:.1f} \\[{{:.0f}}, {{:.0f}}]".format(*row["test_score_iqm_interval"]),
-                f">= {0.95 * max_steps:g}": "{:.0%} \\[{:.0%}, {:.0%}]".format(
-                    row["share_at_95_percent"], *row["share_at_95_percent_interval"]
+                "test": "{:.1f} ({:.0f}-{:.0f})".format(row["test_score_iqm"], *row["test_score_iqm_interval"]),
+                f">= {0.95 * max_steps:g}": "{:.0%} ({:.0f}-{:.0f})".format(
+                    row["share_at_95_percent"], *(100 * end for end in row["share_at_95_percent_interval"])
                 ),
                 "steps": f"{row['steps_mean']:.0f}",
                 "not finite": f"{row['failed']}",
@@ -186,8 +186,8 @@ def main(
     _console.console.print(
         f"{len(settings) * seeds} runs, {result.places} side by side, by {programs} compiled in {result.compile_seconds:.1f} "
         f"s; they ran {result.run_seconds:.1f} s. test: 20 fresh episodes of the parameters that a run kept, those of its best "
-        "evaluation, also if it failed later; interquartile mean of the seeds. In brackets: 95 % intervals (bootstrap; of shares, "
-        "Wilson's)."
+        "evaluation, also if it failed later; interquartile mean of the seeds. In parentheses: 95 % intervals, by bootstrap "
+        "or Wilson's (shares)."
     )
     _console.files(path)
 

@@ -57,15 +57,25 @@ def test_policy_search_leaves_its_curves_its_champion_and_films_and_play_knows_i
     assert summary("played")["mean_return"] > 9 and Path("played/play.gif").stat().st_size > 1000
 
 
-def test_a_sweep_leaves_every_run_its_heat_map_and_curves(capsys):
-    command_line.run("sweep reinforce --learning-rate 0.001,0.1 --shaping 0,1 --quick --out run".split())
+def test_a_sweep_leaves_every_run_its_heat_map_and_curves_also_of_runs_that_fail_at_once(capsys):
+    """The weight 3.4e38 is finite, and what it is multiplied with is not."""
+    command_line.run("sweep reinforce --learning-rate 0.001,0.1 --shaping 0,3.4e38 --quick --out run".split())
     said = capsys.readouterr().out
-    assert "learning rate 0.1, shaping 1" in said and "one program" in said
+    assert "learning rate 0.1, shaping 3.4e+38" in said and "one program" in said
     assert drawn("run/heat_map.png") and drawn("run/learning_curves.png")
     table = rows("run/runs.csv")
-    assert len(table) == 4 * 2 * 2 and {row["step"] for row in table} == {"5", "10"}
-    ranked = [row["last_score_iqm"] for row in summary("run")["settings"]]
+    assert len(table) == 2 * (2 * 2 + 2) and {row["step"] for row in table} == {"0", "5", "10"}
+    assert all(bool(row["fault"]) == (row["step"] == "0") == (float(row["shaping"]) > 0) for row in table)
+    found = summary("run")["settings"]
+    ranked = [row["test_score_iqm"] for row in found]
     assert ranked == sorted(ranked, reverse=True) and summary("run")["programs_compiled"] == 1
+    for row in found:
+        mine = [run for run in table if all(float(run[name]) == row[name] for name in ("learning_rate", "shaping"))]
+        tests = [float(run["test"]) for run in mine if run["step"] in ("0", "10")]
+        np.testing.assert_allclose(row["test_score_iqm"], np.mean(tests))
+        assert row["failed"] == (2 if row["shaping"] else 0) and (row["steps_mean"] == 0) == bool(row["shaping"])
+        low, high = row["share_at_95_percent_interval"]
+        assert low <= row["share_at_95_percent"] <= high and high - low > 0.5, "two seeds are sure of nothing"
 
 
 def test_heat_maps_of_one_two_and_three_names_and_of_none_that_form_a_grid(tmp_path):
@@ -75,11 +85,17 @@ def test_heat_maps_of_one_two_and_three_names_and_of_none_that_form_a_grid(tmp_p
             [{"a": a, "b": b} for a in (1, 2) for b in (3, 4)],
             [{"a": a, "b": b, "c": c} for a in (1, 2) for b in (3, 4) for c in (5, 6)],
             [{"a": 1.0, "b": 2.0}, {"a": 2.0, "b": 3.0}],
+            [{"a": 1, "b": 3}, {"a": 1, "b": 3}, {"a": 2, "b": 3}, {"a": 2, "b": 4}],  # as many as a grid has
         )
     ):
         path = tmp_path / f"{number}.png"
         sweep_plots.heat_map(path, settings, np.arange(len(settings)) + 1.0, title="a title", label="a label")
         assert drawn(path)
+
+
+def test_settings_that_differ_have_names_that_differ():
+    told = [sweep_plots.told({"a": value}) for value in (0.12345678, 0.12345679, 1234567, 1234568, 1, True, "x", 0.1)]
+    assert told == [f"a {x}" for x in ("0.12345678", "0.12345679", "1234567", "1234568", "1", "True", "x", "0.1")]
 
 
 def test_what_can_be_swept_has_algorithms_that_can_be_made():
@@ -144,6 +160,7 @@ def test_a_world_that_leaves_its_own_bounds_is_refused_or_let_pass_now_and_when_
         ),
         ("sweep reinforce --hidden 2:8 --random 3", "--hidden is '2:8'; expected a list"),
         ("sweep reinforce --gamma 0.9,1.5", r"gamma is 1\.5; expected a number in \[0, 1\]"),
+        ("sweep reinforce --shaping nan", r"shaping is nan; expected a number in \(-inf, inf\)"),
         ("sweep reinforce --gamma 0.9 --steps 7", "steps is 7; expected a multiple of 5"),
         ("policy_search --method genetic,luck", "method is 'luck'; expected one of 'genetic'"),
         ("policy_search --mutation=-1", "mutation is -1; expected a number in"),

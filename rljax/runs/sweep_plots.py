@@ -16,7 +16,7 @@ def heat_map(
 ) -> None:
     """One cell a setting, its value written in it: the first two names that vary are the axes, the others make panels.
 
-    Of settings drawn at random, which lie on no grid, one row a setting, the best on top.
+    Of settings that are no grid, drawn at random or one of them twice, one row a setting, the best on top.
 
     Args:
       path: of the PNG.
@@ -26,7 +26,8 @@ def heat_map(
     """
     names = [name for name in settings[0] if len({setting[name] for setting in settings}) > 1] or list(settings[0])
     levels = {name: sorted({setting[name] for setting in settings}) for name in names}
-    if len(settings) != np.prod([len(levels[name]) for name in names]):  # no grid
+    cells = {tuple(setting[name] for name in names) for setting in settings}
+    if not len(cells) == len(settings) == np.prod([len(levels[name]) for name in names]):  # no grid
         rows = sorted(zip(values, settings, strict=True), key=lambda row: -row[0])
         with plots.figure(path, title=title, xlabel=label, ylabel="", size=(8, 1.4 + 0.28 * len(rows))) as axis:
             axis.barh(range(len(rows)), [value for value, _ in rows], color=plots.COLOURS[0])
@@ -41,7 +42,7 @@ def heat_map(
     for value, setting in zip(values, settings, strict=True):
         panel = told({name: setting[name] for name in others})
         tables.setdefault(panel, np.full(shape, np.nan))[axes_of(setting)] = value
-    size = (max(5.5, 1.6 + (1.2 + 0.9 * shape[1]) * len(tables)), 1.9 + 0.6 * shape[0])
+    size = (max(5.5, 1.6 + (1.2 + 0.9 * shape[1]) * len(tables)), 2.3 + 0.6 * shape[0])
     low, high = min(0.0, float(values.min())), float(values.max())
     with plots.panels(path, 1, len(tables), title=title, size=size, sharey=True) as axes:
         images = []
@@ -56,13 +57,17 @@ def heat_map(
             axis.set_xticks(range(shape[1]), list(map(_level, levels[across[0]])))
             axis.set_xlabel(across[0].replace("_", " "))
         axes[0, 0].set_ylabel(down.replace("_", " "))
-        axes[0, 0].figure.colorbar(images[0], ax=axes[0].tolist(), label=label)
+        axes[0, 0].figure.colorbar(images[0], ax=axes[0].tolist())
+        axes[0, 0].figure.supxlabel(label, fontsize=9)
 
 
 def told(setting: Mapping[str, Any]) -> str:
-    """A setting in words."""
+    """A setting in words, others for any other one."""
     return ", ".join(f"{name.replace('_', ' ')} {_level(value)}" for name, value in setting.items())
 
 
 def _level(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    """A number as short as it can be told without being another."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return short if float(short := f"{value:g}") == value else repr(value)
