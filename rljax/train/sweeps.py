@@ -160,8 +160,8 @@ def sweep(
       keys: [K] typed keys, the same for every setting: differences between settings are not those of luck.
       num_steps, eval_every, target, patience, give_up, score, chunk: of `train`.
       places: runs side by side, in every program. The time and the memory are those of all places, also of those that too few
-        runs leave empty: three runs of REINFORCE took twice as long in 8 places as in 3, and 6 to 13 times in 64 (two cores, not
-        left alone). How many are fastest for many runs depends on the machine: `python -m experiments benchmarks.sweep`.
+        runs leave empty: three runs of REINFORCE took twice as long in 8 places as in 3, and 6 to 13 times in 64 (two busy
+        cores). How many are fastest for many runs depends on the machine: `python -m experiments benchmarks.sweep`.
       on_chunk: is shown a `Progress` after each chunk, the runs finished before this program, and the runs in all.
 
     Returns:
