@@ -289,3 +289,12 @@ def test_what_a_program_needs_is_at_least_what_it_holds() -> None:
         ValueError, match=r"About 5 would: take fewer at once \(sweep does, with places=5\), a smaller rep"
     ):
         memory.refuse(100, 10, 50)
+
+
+def test_what_is_left_in_a_container_counts_files_at_hand_as_free(tmp_path):
+    assert memory.left_in_container(tmp_path) is None
+    for name, text in (("max", "4000\n"), ("current", "3950\n"), ("stat", "anon 300\ninactive_file 3600\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.left_in_container(tmp_path) == 4000 - 3950 + 3600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.left_in_container(tmp_path) is None

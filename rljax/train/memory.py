@@ -29,10 +29,17 @@ def available(device: Any = None) -> int | None:
     if meminfo.exists():
         lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
         free.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        free.append(int(limit.read_text()) - int(used.read_text()))
-    return min(free, default=None)
+    left = left_in_container(Path("/sys/fs/cgroup"))
+    return min([*free, *([] if left is None else [left])], default=None)
+
+
+def left_in_container(group: Path) -> int | None:
+    """Bytes below the limit of a control group, where it has one; files that are only kept at hand count as free."""
+    limit, used, stat = (group / f"memory.{name}" for name in ("max", "current", "stat"))
+    if not (limit.exists() and used.exists() and stat.exists()) or limit.read_text().strip() == "max":
+        return None
+    kept = dict(line.split() for line in stat.read_text().splitlines()).get("inactive_file", "0")
+    return int(limit.read_text()) - int(used.read_text()) + int(kept)
 
 
 def refuse(bytes_needed: int, members: int, bytes_free: int | None) -> None:
