@@ -32,6 +32,13 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_disable_most_optimizations", True)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_kept() -> Iterator[None]:
+    """Forgets after each file what JAX keeps of it: gigabytes in the end, which the garbage collector walks ever again."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def optimised() -> Iterator[None]:
     """Compiles as users do."""

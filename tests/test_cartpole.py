@@ -14,6 +14,8 @@ from scipy import stats
 from rljax import rollout
 from rljax.envs import CartPole, CartPoleState, TimeLimit
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 # Parameters
 
 

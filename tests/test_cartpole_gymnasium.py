@@ -12,6 +12,8 @@ from cartpole_oracle import INTEGRATORS, PARAMETERS, ask, classic, columns, orac
 
 from rljax.envs import CartPole, CartPoleState
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 PAIRS = 1_000_000
 
 # The oracle is Gymnasium

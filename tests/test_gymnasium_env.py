@@ -20,6 +20,8 @@ from rljax.envs import CartPole, EpisodeStatistics, TabularEnv, TimeLimit
 from rljax.envs.gymnasium import RljaxEnv, RljaxFuncEnv
 from rljax.runs import drawing
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 OURS = [spec.id for spec in gymnasium.registry.values() if spec.namespace == "rljax"]
 LATEST = ["CartPole-v1", "Chapter-v0", "RiverSwim-v0", "FrozenLake-v1", "FrozenLake8x8-v1"]
 

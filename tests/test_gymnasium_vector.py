@@ -16,6 +16,8 @@ from experiments.benchmarks import gymnasium_adapters, interleave
 from rljax.envs import CartPole, EpisodeStatistics, TimeLimit
 from rljax.envs.gymnasium import RljaxEnv, RljaxVectorEnv
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 NEXT, SAME, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
 SHORT = TimeLimit(CartPole(), 25)
 

@@ -16,6 +16,8 @@ from scipy import stats
 
 from rljax import noise
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 # The cipher ----------------------------------------------------------------------------------------------------------
 
 ONES = (0xFFFFFFFF, 0xFFFFFFFF)

@@ -11,6 +11,8 @@ import pytest
 
 from rljax import replay
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 def block(start: int, steps: int, num_envs: int) -> dict[str, jax.Array]:
     """Transitions that say where they come from."""

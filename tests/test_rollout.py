@@ -16,6 +16,8 @@ from rljax import rollout
 from rljax.envs import CartPole, CartPoleState, TimeLimit, TimeLimitState
 from rljax.structs import Step
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 MODES = ("none", "same_step", "next_step")
 
 

@@ -16,6 +16,8 @@ from rljax import returns, rollout
 from rljax.envs import CartPole, TimeLimit
 from rljax.structs import Step
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 MODES = ("none", "same_step", "next_step")
 LIMITED = TimeLimit(CartPole(), 17)
 T, N = 60, 16

@@ -14,6 +14,8 @@ import pytest
 from rljax import agents, envs, networks, train
 from rljax.structs import Algorithm
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 def walk(drift: Any = 1.0, poison_at: int = -1) -> Algorithm:
     """A scripted algorithm: its only parameter grows by `drift` plus a little noise; it is its own score."""

@@ -12,6 +12,8 @@ import pytest
 from rljax.envs import CartPole, CartPoleState
 from rljax.envs.trigonometry import DOMAIN, sin_cos
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 BOUND = 1.3e-7  # 1.2e-7 is claimed: two roundings of numbers near 1
 SIZE = 1 << 20
 compiled = jax.jit(sin_cos)
