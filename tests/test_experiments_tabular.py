@@ -113,7 +113,7 @@ def test_td_learning_quick(tmp_path):
 
 def test_td_learning_finds_the_books_valleys(tmp_path):
     """Sutton & Barto, figure 12.6: an intermediate lambda is best, at a middling step size."""
-    options = "--seeds 100 --walks 100 --num-step-sizes 12 --trace-decays 0 0.8 1"
+    options = "--seeds 100 --walks 50 --num-step-sizes 12 --trace-decays 0 0.8 1"
     command_line.run(["td_learning", "--out", "full", *options.split()])
     summary = results(tmp_path / "full", TD_FILES)
     none, middle, all_ = (row["error"] for row in summary["trace_decays"])
@@ -153,8 +153,8 @@ def test_exploration_by_counts_crosses_the_river_where_the_others_do_not(tmp_pat
 
 
 def test_exploration_for_one_step_of_one_seed(tmp_path):
-    command_line.run(["exploration", "--seeds", "1", "--steps", "1", "--out", "one"])
-    assert len(results(tmp_path / "one", exploration_files("river", "maze"))) == 6
+    command_line.run(["exploration", "--seeds", "1", "--steps", "1", "--worlds", "river", "--out", "one"])
+    assert len(results(tmp_path / "one", exploration_files("river"))) == 3
 
 
 def test_benchmark_quick(tmp_path):
