@@ -1,7 +1,7 @@
 """The guard around a Gymnasium environment: what goes wrong is refused at the step where it does, in words.
 
 Each reset and each step is checked: NaN and infinity, shapes and types and their drift, bounds of the space, flags that are no
-flags, None, observations that share memory with their predecessors, episodes without an end, exceptions, use after close.
+flags, None, observations that share memory with the one before, episodes without an end, exceptions, use after close.
 What passes, passes untouched: the very objects that the environment returned.
 
 A single environment is stepped beneath the wrappers that `gymnasium.make` puts around it, `TimeLimit`, `OrderEnforcing` and

@@ -3,7 +3,7 @@
     ok(value, last) -> bool              True: nothing is wrong. False: ask `fault`
     fault(value, last) -> Fault | None   exact, and slow
 
-`last` is what the environment returned before, or None: observations must not share memory with their predecessors.
+`last` is what the environment returned before, or None: observations must not share memory with the one before.
 
 Fast means few operations of Python: the guard may cost 3 % of CartPole, 200 ns. Up to `UNROLLED` numbers are compared by a
 function that is written for their bounds (as dataclasses write theirs), more by two calls of NumPy on the whole block, and
