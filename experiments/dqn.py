@@ -11,7 +11,7 @@ def main(
     out: Path | None = None,
     quick: bool = False,
     env: str = "CartPole",
-    variant: str = "n_step",
+    variant: str = "n_step,layer_norm",
     seeds: int = 8,
     steps: int = 50_000,
     hidden: tuple[int, ...] = (120, 84),

@@ -24,6 +24,7 @@ def main(
         "munchausen",
         "n_step",
         "n_step,double",
+        "n_step,layer_norm",
     ),
     seeds: int = 32,
     steps: int = 50_000,

@@ -279,7 +279,7 @@ def _dqn(
 ) -> structs.Algorithm:
     from experiments import _deep_q
 
-    variants = _deep_q.chosen("n_step")
+    variants = _deep_q.chosen("n_step,layer_norm")
     return _deep_q.algorithm(
         env,
         _deep_q.network([4, hidden, hidden, 2], variants),

@@ -303,7 +303,7 @@ def compilation(seed: int) -> Prepared:
     from experiments import _deep_q
     from rljax import envs, train
 
-    variants = _deep_q.chosen("n_step")
+    variants = _deep_q.chosen("n_step,layer_norm")
     env = envs.TimeLimit(envs.CartPole(), 500)
     network = _deep_q.network(SIZES, variants)
     algorithm = _deep_q.algorithm(env, network, variants, steps=STEPS, max_steps=500)
