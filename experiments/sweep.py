@@ -45,7 +45,7 @@ def main(
     max_steps: int = 200,
     target: float | None = None,
     patience: int = 1,
-    places: int = 8,
+    places: int | None = None,
 ) -> None:
     """Run all settings; save every score and the test of every run as a table, the heat map and the learning curves.
 
@@ -70,7 +70,7 @@ def main(
       max_steps: most steps of an episode.
       target: mean return of 20 greedy episodes that stops a run early; default: none does ...
       patience: ... once so many evaluations in a row have reached it.
-      places: runs side by side; the time is that of all places, also of those left empty by too few runs.
+      places: runs side by side; the time is that of all places, also of those left empty by too few runs; default: 1, 8 or 64.
     """
     import jax
     import numpy as np
@@ -82,7 +82,7 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "max_steps", "places"):
+    for name in ("seeds", "max_steps", *(["places"] if places is not None else [])):
         checks.integer(name, options[name], 1)
     learner = learners()[algorithm]
     steps = learner.steps if steps is None else steps

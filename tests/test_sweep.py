@@ -107,6 +107,12 @@ def test_a_run_is_that_of_train_with_as_many_side_by_side() -> None:
     np.testing.assert_array_equal(few.tests[0], result.tests[3])
 
 
+def test_places_are_chosen_by_the_runs_of_the_largest_program() -> None:
+    for number, expected in ((1, 1), (2, 8), (9, 64), (65, 64)):
+        assert train.sweep(climb, train.grid(speed=[0.1]), keys(number), 1).places == expected
+    assert train.sweep(climb, train.grid(width=[2, 3]), keys(4), 1).places == 8, "two programs of four runs"
+
+
 @pytest.mark.parametrize("places", [1, 5, 100])
 def test_every_run_is_run_whatever_the_number_of_places(places: int) -> None:
     seen: list[tuple[int, int]] = []

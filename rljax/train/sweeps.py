@@ -28,6 +28,9 @@ from rljax.train import loop, running
 
 Setting = Mapping[str, Any]
 
+# Few, so that small sweeps have the bits of others of their kind. 256 runs of REINFORCE that stop early take 2.5 s on two cores
+# with 64 side by side, 4.0 all at once (they wait for the slowest), 4.6 with 8 and 7.4 alone; empty places cost what runs do.
+WIDTHS = (1, 8, 64)
 COLUMNS = ("seed", "step", "score", "test", "fault")  # of a table of runs, beside settings and metrics
 
 
@@ -140,7 +143,7 @@ def sweep(
     keys: Array,
     num_steps: int,
     *,
-    places: int = 8,
+    places: int | None = None,
     eval_every: int | None = None,
     target: float | None = None,
     patience: int = 1,
@@ -159,9 +162,8 @@ def sweep(
       settings: from `grid`, `sample` or by hand, all with the same names.
       keys: [K] typed keys, the same for every setting: differences between settings are not those of luck.
       num_steps, eval_every, target, patience, give_up, score, chunk: of `train`.
-      places: runs side by side, in every program. The time and the memory are those of all places, also of those that too few
-        runs leave empty: three runs of REINFORCE took twice as long in 8 places as in 3, and 6 to 13 times in 64 (two busy
-        cores). How many are fastest for many runs depends on the machine: `python -m experiments benchmarks.sweep`.
+      places: runs side by side, in every program; default: the least of `WIDTHS` that seats all runs of the largest, else the
+        last of them. The time and the memory are those of all places, also of those that too few runs leave empty.
       on_chunk: is shown a `Progress` after each chunk, the runs finished before this program, and the runs in all.
 
     Returns:
@@ -181,13 +183,18 @@ def sweep(
     running.several(keys)
     checks.integer("num_steps", num_steps, 1)
     checks.integer("chunk", chunk, 1)
-    checks.integer("places", places, 1)
+    if places is not None:
+        checks.integer("places", places, 1)
     checks.function("make", make, "lambda **setting: agents.reinforce(env, network, **setting)")
     plan = loop.planned(num_steps, eval_every, target, patience, give_up, score, False)
     known = _checked(settings)
     rounds, total, before, began = num_steps // plan.eval_every, len(known) * len(keys), 0, time.perf_counter()
     # All of them before the first is run: what one is refused for must not cost the work of others.
-    groups = [(group, _compiled(group, keys, places, plan, min(chunk, rounds))) for group in _groups(make, known)]
+    grouped = _groups(make, known)
+    if places is None:
+        widest = max(len(group.rows) for group in grouped) * len(keys)
+        places = next((width for width in WIDTHS if width >= widest), WIDTHS[-1])
+    groups = [(group, _compiled(group, keys, places, plan, min(chunk, rounds))) for group in grouped]
     compiled = time.perf_counter()
     outcomes = []
     for group, program in groups:
