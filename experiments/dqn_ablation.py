@@ -51,7 +51,7 @@ def main(
     import numpy as np
 
     from experiments import _console, _deep_q, _train
-    from rljax import checks, envs
+    from rljax import checks, envs, train
     from rljax.runs import folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean
 
@@ -84,21 +84,25 @@ def main(
 
     keys = jax.random.split(jax.random.key(seed), seeds)
     blocks, every = (steps - _deep_q.WARMUP) // _deep_q.BLOCK, 1000 // _deep_q.BLOCK
-    results, failures = _train.each(contest, keys, blocks, eval_every=every, chunk=2, watched="score", score=True)
-    folder.write_csv(
-        path / "scores.csv",
-        (
-            {
-                "variant": name,
-                "seed": member,
-                "environment_steps": _deep_q.WARMUP + 1000 * (1 + round_),
-                "greedy_return": float(result.scores[round_, member]),
-            }
-            for name, result in results.items()
-            for member in range(seeds)
-            for round_ in np.flatnonzero(np.isfinite(result.scores[:, member]))
-        ),
-    )
+    results: dict[str, train.Result] = {}
+    failures: dict[str, str] = {}
+    for name, one in contest.items():
+        found, failed = _train.each({name: one}, keys, blocks, eval_every=every, chunk=2, watched="score", score=True)
+        results, failures = results | found, failures | failed
+        folder.write_csv(  # after each: what has taken hours is not lost with the next one
+            path / "scores.csv",
+            (
+                {
+                    "variant": name,
+                    "seed": member,
+                    "environment_steps": _deep_q.WARMUP + 1000 * (1 + round_),
+                    "greedy_return": float(result.scores[round_, member]),
+                }
+                for name, result in results.items()
+                for member in range(seeds)
+                for round_ in np.flatnonzero(np.isfinite(result.scores[:, member]))
+            ),
+        )
     plots.learning_curves(
         path / "learning_curves.png",
         {name: result.scores for name, result in results.items()},
