@@ -186,7 +186,7 @@ def draw_scores(
         path / "improvement.png",
         {f"{pair['x']}  over  {pair['y']}": (pair["probability"], pair["low"], pair["high"]) for pair in shown},
         title="Probability of improvement",
-        note=f"score: {said(have.scores_of)}; bar: {level:.0%} bootstrap interval, grey where it holds one half",
+        note=f"score: {said(have.scores_of)}; bar: {level:.0%} interval (Newcombe), grey where it holds one half",
     )
 
 

@@ -238,7 +238,7 @@ class Run:
     def __init__(self, programs: Programs, env: HostEnvironment, key: Array) -> None:
         of_state, self.key, self.of_score, of_seed = (jax.random.fold_in(key, stream) for stream in range(4))
         self.programs, self.env = programs, env
-        self.state = programs.begin(key)  # of of_state
+        self.state = programs.begin(key)  # `first` folds the key as of_state
         params = jax.tree.map(jnp.copy, programs.learner.parameters(self.state))  # the state itself is donated
         zero, lowest = jnp.int32(0), jnp.asarray(-jnp.inf, jnp.result_type(float))
         self.member = loop.Member((), zero, params, lowest, zero, zero, jnp.bool_(False), zero)
