@@ -7,6 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -264,6 +265,7 @@ def test_config_says_what_was_asked_with_what_on_what(tmp_path, monkeypatch):
     assert config["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert {"jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "chex"} < set(config["versions"])
     assert config["versions"]["numpy"] == np.__version__ and config["machine"]["processors"] == os.cpu_count()
+    assert config["machine"]["devices"] == [device.device_kind for device in jax.devices()]
 
 
 def test_config_says_what_was_used_where_it_was_not_what_was_asked(tmp_path):

@@ -192,9 +192,8 @@ def test_a_large_garnet():
     """Checked on construction; with one successor every weight must be positive."""
     mdp = garnet(jax.random.key(0), 100_000, 4, 5, 0.99, sparse=True)
     assert mdp.transitions.successor.shape == (5, 4, 100_000)
-    assert (
-        np.asarray(garnet(jax.random.key(0), 1_000_000, 4, 1, 0.99, sparse=True).transitions.probability) == 1
-    ).all()
+    only = garnet(jax.random.key(0), 1_000_000, 4, 1, 0.99, sparse=True).transitions.probability
+    np.testing.assert_allclose(only, 1, rtol=2e-7)  # a GPU multiplies by the reciprocal
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_other_keys_start_elsewhere_and_the_same_key_at_the_same_place():
     assert len({np.asarray(kernel).tobytes() for kernel in kernels}) == 4, "two layers or two keys start alike"
 
 
+@jax.default_matmul_precision("highest")  # on a GPU a product of matrices is rounded more than one of vectors
 def test_eager_jitted_vmapped_and_scanned_networks_are_equal_and_traced_once():
     network = mlp((4, 3, 20, 2))  # both narrow and wide
     params = shaken(network.init(jax.random.key(0)))

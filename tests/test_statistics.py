@@ -247,7 +247,8 @@ def test_the_seed_is_what_it_depends_on_and_pieces_are_not(monkeypatch):
     np.testing.assert_array_equal(one, bootstrap(x, resamples=100))
     assert not np.array_equal(one, bootstrap(x, resamples=100, seed=1))
     monkeypatch.setattr("rljax.runs.statistics._AT_ONCE", 8 * 7)  # seven at a time: a new program
-    np.testing.assert_array_equal(one, bootstrap(x, lambda x: interquartile_mean(x), resamples=100))
+    # The same draws; how a GPU adds them up depends on how many it does at once.
+    np.testing.assert_allclose(one, bootstrap(x, lambda x: interquartile_mean(x), resamples=100), rtol=1e-12)
 
 
 def test_the_interval_of_an_improvement_and_of_a_profile():

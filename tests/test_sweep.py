@@ -274,14 +274,23 @@ def test_what_makes_no_algorithm_is_refused() -> None:
         train.sweep(lambda speed: 3, [{"speed": 1.0}], keys(1), 2)  # type: ignore[arg-type,return-value]
 
 
-def test_memory_is_counted_of_all_programs_before_one_is_run() -> None:
-    """Parameters of 2^40 bytes a member: nothing here has that, and nothing is allocated."""
+def test_memory_is_counted_of_all_programs_before_one_is_run(monkeypatch) -> None:
+    """Parameters of 2^40 bytes a member: nothing here has that, and nothing is allocated. Nor is there room for many steps."""
     never = lambda *_: pytest.fail("work was begun")
     refused = (
         r"2 members side by side need .* GiB and .* GiB are free.* Not even one would: take a smaller network, a sm"
     )
     with pytest.raises(ValueError, match=refused):
         train.sweep(climb, train.grid(width=[2, 2**38]), keys(2), 2, places=2, on_chunk=never)
+    monkeypatch.setattr(memory, "available", lambda: 2**10)  # enough for what is held, not for the program
+    with pytest.raises(ValueError, match=refused):
+        train.sweep(climb, train.grid(width=[2, 3]), keys(2), 2, places=2, on_chunk=never)
+
+
+def test_what_is_held_is_what_the_arrays_take() -> None:
+    tree = {"a": jnp.zeros((3, 5)), "b": (jnp.zeros(7, jnp.bool_), keys(2), jnp.int8(1))}
+    data = [tree["a"], *tree["b"][::2], jax.random.key_data(tree["b"][1])]
+    assert memory.held(tree) == memory.held(jax.eval_shape(lambda: tree)) == sum(leaf.nbytes for leaf in data)
 
 
 def test_what_a_program_needs_is_at_least_what_it_holds() -> None:

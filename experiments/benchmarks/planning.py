@@ -193,13 +193,15 @@ def sweep(problem: str, seed: int, **_: Any) -> Prepared:
 
 
 def copy(**_: Any) -> Prepared:
-    """What memory can do: as many numbers read as written."""
+    """What memory can do: as many numbers read as written, again and again in place, so that no page is new."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
 
-    return compiled(lambda x: x + 1.0, jnp.zeros(COPIED // 8), steps=1)
+    number = 20
+    copies = lambda x: jax.lax.fori_loop(0, number, lambda i, x: x + 1.0, x)
+    return compiled(copies, jnp.zeros(COPIED // 8), steps=number)
 
 
 def _moved(problem: str, seed: int) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rljax import rollout
 
-BARS = {1: {}, 64: {"gymnax": 4.0}, 1024: {"gymnax": 4.0}}  # default XLA flags
+BARS: dict[int, dict[str, float]] = {1: {}, 64: {"gymnax": 4.0}, 1024: {"gymnax": 4.0}}  # default XLA flags
 
 
 def main(
@@ -23,10 +23,11 @@ def main(
     quick: bool = False,
     rounds: int = 7,
     seconds: float = 0.5,
+    num_envs: tuple[int, ...] = tuple(BARS),
     num_steps: int = 1000,
     peer_python: Path | None = None,
 ) -> None:
-    """Measure every contender at 1, 64 and 1024 environments.
+    """Measure every contender at some numbers of environments.
 
     Args:
       seed: of everything random.
@@ -34,6 +35,7 @@ def main(
       quick: 2 rounds of 0.1 s.
       rounds: interleaved measurements of each contender.
       seconds: shortest measurement.
+      num_envs: the numbers of environments.
       num_steps: length of one rollout.
       peer_python: interpreter that has gymnax; default: the environment variable RLJAX_PEER_PYTHON.
     """
@@ -44,11 +46,14 @@ def main(
     if quick:
         rounds, seconds = 2, 0.1
     checks.integer("num_steps", num_steps, 1)
+    for n in num_envs:
+        checks.integer("num_envs", n, 1)
     cases = {}
-    for num_envs, bars in BARS.items():
-        case = {"seed": seed, "num_envs": num_envs, "num_steps": num_steps}
+    for n in num_envs:
+        case = {"seed": seed, "num_envs": n, "num_steps": num_steps}
         ours = {name: (name, case) for name in CONTENDERS}
-        cases[f"4-5-1 policy, recorded, N = {num_envs}"] = interleave.Case(ours, {"gymnax": ("rollouts", case)}, bars)
+        peers, bars = {"gymnax": ("rollouts", case)}, BARS.get(n, {})
+        cases[f"4-5-1 policy, recorded, N = {n}"] = interleave.Case(ours, peers, bars)
     interleave.versus_gymnax("benchmarks.rollouts", out, options, cases, rounds, seconds)
 
 

@@ -16,9 +16,10 @@ def main(
     quick: bool = False,
     rounds: int = 7,
     seconds: float = 0.5,
+    num_envs: tuple[int, ...] = tuple(BARS),
     peer_python: Path | None = None,
 ) -> None:
-    """Measure every contender at 1, 64, 1024 and 65536 environments.
+    """Measure every contender at some numbers of environments.
 
     Args:
       seed: of everything random.
@@ -26,23 +27,28 @@ def main(
       quick: 2 rounds of 0.1 s.
       rounds: interleaved measurements of each contender.
       seconds: shortest measurement.
+      num_envs: the numbers of environments; an accelerator can do with a million.
       peer_python: interpreter that has gymnax; default: the environment variable RLJAX_PEER_PYTHON.
     """
     from experiments.benchmarks import interleave
+    from rljax import checks
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     if quick:
         rounds, seconds = 2, 0.1
+    for n in num_envs:
+        checks.integer("num_envs", n, 1)
     cases = {}
-    for num_envs, bar in BARS.items():
+    for n in num_envs:
         # About a million steps a call, so that calling costs nothing; 64 at least, so that episodes end.
-        case = {"seed": seed, "num_envs": num_envs, "num_steps": max(64, min(2**17, 2**20 // num_envs))}
+        case = {"seed": seed, "num_envs": n, "num_steps": max(64, min(2**17, 2**20 // n))}
         ours = {"rljax": ("rljax", case), "NumPy": ("gymnasium_vector", case)}
-        if num_envs == 1:
+        if n == 1:
             ours["gym.make"] = ("gymnasium_single", case)
         # Other keys than gymnax's default, but one word buys its users this much.
         peers = {"gymnax": ("stepping", case), "gymnax, rbg": ("stepping", {**case, "generator": "unsafe_rbg"})}
-        cases[f"random actions, N = {num_envs}"] = interleave.Case(ours, peers, {"gymnax": bar})
+        bars = {"gymnax": BARS[n]} if n in BARS else {}
+        cases[f"random actions, N = {n}"] = interleave.Case(ours, peers, bars)
     interleave.versus_gymnax("benchmarks.stepping", out, options, cases, rounds, seconds)
 
 

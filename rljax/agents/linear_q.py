@@ -170,7 +170,8 @@ def values(features: Features, weights: Array, observation: Any) -> Array:
     if features.active is not None:
         active = features.active(observation)
         return jnp.stack([w[active].sum() for w in weights])  # row by row, which XLA fuses: twice as fast
-    return weights @ features.apply(observation).astype(weights.dtype)
+    # An accelerator would otherwise round both factors to ten bits, and so the errors that are learned from.
+    return jnp.matmul(weights, features.apply(observation).astype(weights.dtype), precision="highest")
 
 
 def update(
@@ -230,7 +231,7 @@ def update(
         return weights.at[a_tm1[:, None], active].add(amount[:, None] * rate[active]), delta
     x = jax.vmap(features.apply)(o_tm1).astype(weights.dtype)  # [N, K]
     chosen = jnp.where(a_tm1[:, None] == jnp.arange(len(weights))[None], amount[:, None], 0.0)  # [N, A]
-    return weights + rate[None] * (chosen.T @ x), delta
+    return weights + rate[None] * jnp.matmul(chosen.T, x, precision="highest"), delta
 
 
 def _check_weights(features: Features, weights: Array) -> None:

@@ -107,9 +107,18 @@ def write_config(
         "used": {name: value for name, value in {**options, **(used or {})}.items() if name != "out"},
         "command": " ".join(sys.argv),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
-        "machine": {"platform": platform.platform(), "processors": os.cpu_count()},
+        "machine": {"platform": platform.platform(), "processors": os.cpu_count(), "devices": _devices(experiment)},
     }
     write_json(path / "config.json", content)
+
+
+def _devices(experiment: str) -> list[str] | None:
+    """What JAX computes on, which the bits of a run depend on. A benchmark's own process leaves devices to its workers."""
+    if experiment.startswith("benchmarks."):
+        return None
+    import jax
+
+    return [device.device_kind for device in jax.devices()]
 
 
 def write_csv(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ def needed(*programs: Any) -> int:
             taken = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
             sizes.append(taken - stats.alias_size_in_bytes)
     return max(sizes)
+
+
+def held(arrays: Any) -> int:
+    """Bytes of a tree of arrays or of their shapes."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(arrays))
 
 
 def available(device: Any = None) -> int | None:

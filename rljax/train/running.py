@@ -202,6 +202,8 @@ def compiled(
     start = jax.vmap(lambda setting, key: begin(make(**setting), key))
     first = jax.jit(start, out_shardings=where).trace(settings, keys)
     begun = jax.tree.map(lambda leaf: leaf.update(sharding=where), first.out_info)
+    # What can never fit is refused before it costs a compilation, or breaks the compiler.
+    memory.refuse(memory.held(begun), len(keys), memory.available())
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
         # Traced and lowered here, not aside: jax.enable_x64(True) and its like hold for one thread.
         starting = aside.submit(first.lower().compile)
