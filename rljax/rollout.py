@@ -79,11 +79,11 @@ def unroll(
         cursor, record = _steps(t, lanes, env, policy, cursor, autoreset)
         return (t + 1, cursor), record
 
-    # The clock rides in the carry: read from `xs` it would cost one more kernel a step. A few environments are recorded
-    # in two stages: XLA:CPU runs a loop whose buffers are all tiny (512 bytes) without its thread pool, 3x as fast.
-    block = max(k for k in range(1, num_steps + 1) if num_steps % k == 0 and (k == 1 or k * num_envs <= 128))
+    # The clock rides in the carry: read from `xs` it would cost one more kernel a step.
+    block, at_once = _stages(jax.default_backend(), num_steps, num_envs)
+    stage = lambda carry, _: lax.scan(body, carry, None, block)
     carry = (jnp.int32(0), cursor)
-    (_, cursor), record = lax.scan(lambda c, _: lax.scan(body, c, None, block), carry, None, num_steps // block)
+    (_, cursor), record = lax.scan(stage, carry, None, num_steps // block, unroll=at_once)
     record = jax.tree.map(lambda leaf: leaf.reshape(num_steps, *leaf.shape[2:]), record)
 
     # Observations are functions of states, so the loop need not stack them: one pass over [T, N] does it better. Made
@@ -105,6 +105,17 @@ def unroll(
         record.state,
         record.next_state,
     )
+
+
+def _stages(backend: str, num_steps: int, num_envs: int) -> tuple[int, int]:
+    """How the loop over time is cut: steps of an inner loop, and how many passes of the outer one are written out."""
+    # An accelerator pays for each pass, however little there is to do. Two steps in one are 1.4x as fast in DQN on an H100,
+    # and take a quarter longer to compile; four are 1.8x as fast and take three times as long.
+    if backend != "cpu":
+        return 1, min(2, num_steps)
+    # A few environments are recorded in two stages: XLA:CPU runs a loop whose buffers are all tiny (512 bytes) without its
+    # thread pool, 3x as fast.
+    return max(k for k in range(1, num_steps + 1) if num_steps % k == 0 and (k == 1 or k * num_envs <= 128)), 1
 
 
 def last_returns(played: Transition, before: Array) -> Array:

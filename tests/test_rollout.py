@@ -367,3 +367,16 @@ def test_bad_sizes_and_modes_are_refused(call, error, message):
 def test_raw_keys_are_refused(call):
     with pytest.raises(TypeError, match=r"typed kind that jax\.random\.key\(seed\) makes"):
         call(jax.random.PRNGKey(0))
+
+
+def test_the_cut_of_the_loop_over_time_is_the_backends_and_changes_nothing(monkeypatch):
+    """An accelerator is given two steps in one pass; what is played is the same."""
+    assert rollout._stages("gpu", 12, 3) == (1, 2) and rollout._stages("gpu", 1, 3) == (1, 1)
+    assert rollout._stages("cpu", 12, 3) == (12, 1) and rollout._stages("cpu", 12, 128) == (1, 1)
+    played = lambda mode: rollout.unroll(jax.random.key(0), COUNTER, next_number, counters(), 13, autoreset=mode)
+    whole = {mode: jax.jit(lambda mode=mode: played(mode))() for mode in MODES}
+    cuts = []
+    monkeypatch.setattr(rollout, "_stages", lambda *asked: cuts.append(asked) or (1, 2))
+    for mode in MODES:
+        chex.assert_trees_all_equal(jax.jit(lambda mode=mode: played(mode))(), whole[mode])
+    assert cuts == [(jax.default_backend(), 13, 3)] * len(MODES)

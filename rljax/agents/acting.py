@@ -61,7 +61,9 @@ def stream(env: Environment, learner: Learner, act: Act, score_episodes: int, ma
         return lax.fori_loop(0, learner.warmup, once, state)
 
     def play(key: Array, policy: rollout.Policy, state: Acting) -> tuple[Acting, Transition]:
-        cursor, played = rollout.unroll(key, log, policy, state.cursor, learner.num_steps)
+        # Nothing waits for a reset. Said as a constant, it lets XLA leave out what `unroll` does for those that wait.
+        cursor = state.cursor._replace(over=jnp.zeros(learner.num_envs, bool))
+        cursor, played = rollout.unroll(key, log, policy, cursor, learner.num_steps)
         last_return = rollout.last_returns(played, state.last_return)
         # Every transition of a `same_step` rollout is valid.
         return Acting(state.learner, cursor, last_return), bare(played)

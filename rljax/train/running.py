@@ -168,6 +168,10 @@ def _maker(
     return algorithm, arrays
 
 
+# What runs once need not be fast: on a CPU it is ready sooner, begun and done, without LLVM's optimisations.
+_ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
 def compiled(
     make: Callable[..., Algorithm], keys: Array, settings: dict[str, Array], plan: Plan, chunk: int
 ) -> Program:
@@ -204,12 +208,14 @@ def compiled(
     begun = jax.tree.map(lambda leaf: leaf.update(sharding=where), first.out_info)
     # What can never fit is refused before it costs a compilation, or breaks the compiler.
     memory.refuse(memory.held(begun), len(keys), memory.available())
+    # Traced and lowered here, not aside: jax.enable_x64(True) and its like hold for one thread. And before the other thread
+    # starts: the two would wait for each other.
+    loop = jax.jit(program, donate_argnums=2, out_shardings=(where, None, None))
+    advancing, starting = loop.lower(settings, keys, begun, jnp.int32(0)), first.lower()
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
-        # Traced and lowered here, not aside: jax.enable_x64(True) and its like hold for one thread.
-        starting = aside.submit(first.lower().compile)
-        loop = jax.jit(program, donate_argnums=2, out_shardings=(where, None, None))
-        advancing = loop.lower(settings, keys, begun, jnp.int32(0)).compile()
-        program_ = Program(starting.result(), advancing, len(keys), plan, chunk, time.perf_counter() - began)
+        compiling = aside.submit(advancing.compile)
+        started = starting.compile(_ONCE if jax.default_backend() == "cpu" else None)
+        program_ = Program(started, compiling.result(), len(keys), plan, chunk, time.perf_counter() - began)
     memory.refuse(memory.needed(program_.begin, program_.advance), len(keys), memory.available())
     return program_
 
