@@ -16,8 +16,6 @@ Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +29,6 @@ _PARITY = np.uint32(0x1BD11BDA)
 _FOLD = np.uint32(0xFFFFFFFF)
 
 
-@functools.partial(jax.jit, static_argnames="rounds", inline=True)
 def threefry(key: tuple[Array, Array], counter: tuple[Array, Array], rounds: int = 13) -> tuple[Array, Array]:
     """One block of Threefry-2x32: a keyed permutation of 64 bits, here as a pair of uint32 words of any equal shape.
 
