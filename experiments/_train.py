@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -68,8 +69,9 @@ def before_and_after(
 ) -> None:
     """`before.gif` and `after.gif` in `path`: the same episode under the parameters that a member began with, and `learned`."""
     first = jax.jit(lambda key: world.begin(algorithm, key))(member)
-    for name, parameters in (("before", first), ("after", learned)):
-        world.film(path / f"{name}.gif", jax.random.clone(key), algorithm.act, parameters, f"{name} training")
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, learned)
+    paths, captions = [path / "before.gif", path / "after.gif"], ["before training", "after training"]
+    world.film(paths, key, algorithm.act, both, captions)
 
 
 def stopping(target: float | None, patience: int, best: float | None) -> dict[str, Any]:

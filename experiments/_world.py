@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +38,9 @@ class World(NamedTuple):
     judge: Callable[
         [Array, _play.Act, Any, int], np.ndarray
     ]  # (keys [B], act, parameters [B], episodes) -> returns [B, E]
-    film: Callable[[Path, Array, _play.Act, Any, str], None]  # (of the GIF, key, act, parameters, caption)
+    film: Callable[
+        [Sequence[Path], Array, _play.Act, Any, Sequence[str]], None
+    ]  # (GIFs [B], key, act, parameters [B], captions [B]): the same episode under each
 
 
 def of(name: str, num_envs: int = 1, max_steps: int | None = None, bounds: bool = True) -> World:
@@ -71,10 +73,10 @@ def cartpole(max_steps: int) -> World:
     """Ours, on the device."""
     env = envs.TimeLimit(envs.CartPole(), max_steps)
 
-    def film(path: Path, key: Array, act: _play.Act, parameters: Any, caption: str) -> None:
-        one = jax.tree.map(lambda leaf: leaf[None], parameters)
-        (played,) = _play.record(key, env, act, one, max_steps)
-        _play.film(path, env, played, caption)
+    def film(paths: Sequence[Path], key: Array, act: _play.Act, parameters: Any, captions: Sequence[str]) -> None:
+        recorded = _play.record(key, env, act, parameters, max_steps)
+        for path, caption, played in zip(paths, captions, recorded, strict=True):
+            _play.film(path, env, played, caption)
 
     return World(
         "CartPole",
@@ -151,16 +153,21 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -
         env.close()
         return np.stack(returns)
 
-    def film(path: Path, key: Array, act: _play.Act, parameters: Any, caption: str) -> None:
-        acts = jax.jit(lambda o: act(parameters, jax.random.key(0), o[0])[None])
+    def film(paths: Sequence[Path], key: Array, act: _play.Act, parameters: Any, captions: Sequence[str]) -> None:
+        seed, acts = int(jax.random.bits(key)), jax.jit(lambda mine, o: act(mine, jax.random.key(0), o[0])[None])
+        for i, (path, caption) in enumerate(zip(paths, captions, strict=True)):
+            mine = jax.tree.map(lambda leaf, i=i: leaf[i], parameters)
+            one(path, seed, lambda o, mine=mine: np.asarray(acts(mine, o)), caption)
+
+    def one(path: Path, seed: int, choose: Callable[[Any], np.ndarray], caption: str) -> None:
         ours = env_id.startswith("CartPole")  # which is drawn without pygame
         try:
             drawn = gymnasium.make(env_id, render_mode=None if ours else "rgb_array", **limit)
             env = HostEnvironment(drawn, bounds=bounds)
-            observation, over, seen = env.reset(int(jax.random.bits(key))), False, []
+            observation, over, seen = env.reset(seed), False, []
             while not over and len(seen) < _play.LONGEST:
                 seen.append(observation[0] if ours else env.env.render())
-                step = env.step(np.asarray(acts(observation)))
+                step = env.step(choose(observation))
                 observation, over = step.observation, bool(step.terminated[0] or step.truncated[0])
             env.close()
         except (gymnasium.error.Error, ImportError) as error:

@@ -60,7 +60,7 @@ def main(
     key_judge, key_film = jax.random.split(jax.random.key(seed), 5)[3:]
     one = jax.tree.map(lambda leaf: leaf[None], parameters)
     returns = world.judge(key_judge[None], act, one, episodes)[0]
-    world.film(path / "play.gif", key_film, act, parameters, run_folder.resolve().name)
+    world.film([path / "play.gif"], key_film, act, one, [run_folder.resolve().name])
     summary = {
         "episodes": episodes,
         "mean_return": float(returns.mean()),

@@ -18,7 +18,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # jaxlib 0.11 has it no more, and dies of a flag that it does not know.
 if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
     os.environ["XLA_FLAGS"] = " ".join(
-        [os.environ.get("XLA_FLAGS", ""), "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"]
+        [
+            os.environ.get("XLA_FLAGS", ""),
+            "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+        ]
     )
 
 import jax

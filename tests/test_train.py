@@ -47,7 +47,6 @@ def bits(tree: Any) -> list[bytes]:
 
 
 @functools.cache
-@functools.cache
 def trained(chunk: int) -> train.Result:
     return train.train(small_reinforce(), keys(3), 10, eval_every=2, chunk=chunk, score=True)
 
