@@ -157,9 +157,9 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -
         seed, acts = int(jax.random.bits(key)), jax.jit(lambda mine, o: act(mine, jax.random.key(0), o[0])[None])
         for i, (path, caption) in enumerate(zip(paths, captions, strict=True)):
             mine = jax.tree.map(lambda leaf, i=i: leaf[i], parameters)
-            one(path, seed, lambda o, mine=mine: np.asarray(acts(mine, o)), caption)
+            film_one(path, seed, lambda o, mine=mine: np.asarray(acts(mine, o)), caption)
 
-    def one(path: Path, seed: int, choose: Callable[[Any], np.ndarray], caption: str) -> None:
+    def film_one(path: Path, seed: int, choose: Callable[[Any], np.ndarray], caption: str) -> None:
         ours = env_id.startswith("CartPole")  # which is drawn without pygame
         try:
             drawn = gymnasium.make(env_id, render_mode=None if ours else "rgb_array", **limit)

@@ -30,8 +30,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
 
-# Every `jax.jit` compiles anew. What this process has compiled before, down to the same HLO, it loads: the same machine code.
-# Of one process and one run, so that nothing stale or half-written is read.
+# Every `jax.jit` compiles anew. What this process has compiled before, down to the same HLO, it loads where that took long:
+# the same machine code. Of one process and one run, so that nothing stale or half-written is read.
 COMPILED = tempfile.TemporaryDirectory(prefix="rljax-tests-")
 atexit.register(COMPILED.cleanup)
 jax.config.update("jax_compilation_cache_dir", COMPILED.name)
@@ -44,7 +44,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_disable_most_optimizations", True)
 
 
-# Traces are many small objects that live on: looking through them for garbage ever again took a fifth of the time.
+# Traces are many small objects that live on: looking through them for garbage again and again took a fifth of the time.
 gc.freeze()
 gc.set_threshold(100_000, 20, 100)
 

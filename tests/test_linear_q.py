@@ -232,3 +232,12 @@ def test_weights_of_other_features_and_unequal_lengths_are_refused():
         values(GRID, jnp.zeros((2, WAVES.size)), two)
     with pytest.raises(ValueError, match="expected equal shapes"):
         update(WAVES, jnp.zeros((2, 9)), two[None], jnp.array([0]), two, two, two[None], learning_rate=0.1)
+
+
+def test_no_product_is_rounded_on_an_accelerator():
+    """Which no number on a CPU can show."""
+    o, one = jnp.zeros((8, 2)), jnp.ones(8)
+    step = lambda w: update(WAVES, w, o, jnp.zeros(8, jnp.int32), one, one, o, learning_rate=0.1)
+    text = str(jax.make_jaxpr(step)(jnp.zeros((3, WAVES.size))))
+    assert text.count("dot_general[") == 3
+    assert text.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == 3

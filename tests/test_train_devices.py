@@ -11,6 +11,7 @@ CODE = """
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from rljax import train
+from rljax.train import memory
 from rljax.structs import Algorithm
 
 def step(key, state):
@@ -25,8 +26,12 @@ keys = jax.random.split(jax.random.key(0), 4)
 mesh = Mesh(np.array(jax.devices()), ("members",))
 both = jax.device_put(jax.random.clone(keys), NamedSharding(mesh, PartitionSpec("members")))
 second = jax.device_put(jax.random.clone(keys), jax.devices()[1])
+counted, refuse = [], memory.refuse
+memory.refuse = lambda needed, *rest: (counted.append(needed), refuse(needed, *rest))
 results = [train.train(walk, k, 6, eval_every=2, chunk=1, score=True) for k in (keys, both, second)]
 print([len(result.parameters[0].sharding.device_set) for result in results], results[2].parameters[0].devices())
+held = counted[::2]  # before the program is compiled; then what it needs
+assert held[0] == 2 * held[1] == held[2] > 0 and len(counted) == 6, counted
 for result in results:
     for x, y in zip(result.parameters, results[0].parameters):
         np.testing.assert_allclose(x, y, rtol=1e-6)

@@ -46,6 +46,8 @@ def main(
     if quick:
         rounds, seconds = 2, 0.1
     checks.integer("num_steps", num_steps, 1)
+    if not num_envs:
+        raise ValueError("num_envs is empty; expected at least one number of environments. Give --num-envs 64.")
     for n in num_envs:
         checks.integer("num_envs", n, 1)
     cases = {}

@@ -36,6 +36,8 @@ def main(
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     if quick:
         rounds, seconds = 2, 0.1
+    if not num_envs:
+        raise ValueError("num_envs is empty; expected at least one number of environments. Give --num-envs 64.")
     for n in num_envs:
         checks.integer("num_envs", n, 1)
     cases = {}

@@ -207,7 +207,7 @@ def compiled(
     first = jax.jit(start, out_shardings=where).trace(settings, keys)
     begun = jax.tree.map(lambda leaf: leaf.update(sharding=where), first.out_info)
     # What can never fit is refused before it costs a compilation, or breaks the compiler.
-    memory.refuse(memory.held(begun), len(keys), memory.available())
+    memory.refuse(memory.held(begun) // len(keys.sharding.device_set), len(keys), memory.available())
     # Traced and lowered here, not aside: jax.enable_x64(True) and its like hold for one thread. And before the other thread
     # starts: the two would wait for each other.
     loop = jax.jit(program, donate_argnums=2, out_shardings=(where, None, None))
