@@ -168,10 +168,6 @@ def _maker(
     return algorithm, arrays
 
 
-# What runs once need not be fast: on a CPU it is ready sooner, begun and done, without LLVM's optimisations.
-_ONCE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
 def compiled(
     make: Callable[..., Algorithm], keys: Array, settings: dict[str, Array], plan: Plan, chunk: int
 ) -> Program:
@@ -214,7 +210,7 @@ def compiled(
     advancing, starting = loop.lower(settings, keys, begun, jnp.int32(0)), first.lower()
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
         compiling = aside.submit(advancing.compile)
-        started = starting.compile(_ONCE if jax.default_backend() == "cpu" else None)
+        started = starting.compile()
         program_ = Program(started, compiling.result(), len(keys), plan, chunk, time.perf_counter() - began)
     memory.refuse(memory.needed(program_.begin, program_.advance), len(keys), memory.available())
     return program_
