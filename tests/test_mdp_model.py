@@ -146,11 +146,10 @@ def test_copies_are_equal():
     chex.assert_trees_all_equal(pickle.loads(pickle.dumps(world)), world)
 
 
-def test_with_reward_and_block_leave_the_rest_alone():
+def test_with_parts_leaves_the_rest_alone():
     world = model()
-    other = world.with_reward(jnp.array([2.0, 3.0]))
+    other = world.with_parts(reward=jnp.array([2.0, 3.0]))
     assert other.reward.tolist() == [2.0, 3.0] and other.transitions is world.transitions
-    assert world.block(jnp.int32(1), 1).reward.tolist() == [0.0]
 
 
 # Sampling ------------------------------------------------------------------------------------------------------------

@@ -463,6 +463,9 @@ def test_parts_of_a_model(build):
     close(model.transitions.stay(), np.diagonal(world.p, axis1=0, axis2=2))
     close(model.transitions.into(jnp.int32(4)), world.p[:, :, 4].T)
     v, _ = values(2)
-    part = model.block(jnp.int32(1), 3)
-    close(operators.action_values(part, v), operators.action_values(model, v)[:, 1:4])
-    close(part.mask, model.mask[1:4])
+    weight = np.random.default_rng(1).random(world.p.shape[1::-1])
+    others = world.p * ~np.eye(len(v), dtype=bool)[:, None, :]
+    rows = model.transitions.rows(jnp.asarray(weight, v.dtype))
+    close(rows.expect(v), weight.T * (others @ np.asarray(v)))
+    part = jax.tree.map(lambda x: x[1:4], rows)
+    close(part.expect(v), rows.expect(v)[1:4])

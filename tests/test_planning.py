@@ -205,6 +205,78 @@ def test_bad_options_are_refused():
         planners.modified_policy_iteration(2.0)
 
 
+def maze(seed: int, slip: float) -> mdp.TabularMDP:
+    """Of 13 x 21 cells, with a second goal on the way and a hole."""
+    text = mdp.gridworld.maze(seed, 13, 21, loops=0.2).replace("..", "G.", 1)
+    return mdp.gridworld.gridworld(text.replace(".\n", "H\n", 1), gamma=0.97, slip=slip, step_reward=-1.0)[0]
+
+
+@pytest.mark.parametrize("slip", [0.0, 0.3])
+def test_levels_are_distances_and_sweeps_in_their_order_find_the_same_values(slip):
+    with jax.enable_x64(True):
+        m = maze(1, slip)
+        levels = mdp.outwards(m)
+        states, place, first = np.array(levels.states), np.array(levels.place), np.array(levels.first)
+        np.testing.assert_array_equal(states[place], np.arange(m.num_states))
+        ends, distance = np.flatnonzero(m.terminal), np.full(m.num_states, np.inf)
+        distance[ends] = 0
+        lists = np.asarray(m.transitions.successor).T.reshape(m.num_states, -1)
+        likely = np.asarray(m.transitions.probability).T.reshape(m.num_states, -1) > 0
+        for _ in range(m.num_states):  # Bellman and Ford
+            nearest = np.min(np.where(likely, distance[lists], np.inf), axis=1) + 1
+            distance = np.minimum(distance, np.where(m.terminal, 0, nearest))
+        assert np.isfinite(distance).all()
+        live = len(states) - len(ends)
+        assert (np.diff(distance[states[:live]]) >= 0).all()
+        assert set(states[live:]) == set(ends)
+        sizes = np.unique(distance[distance > 0], return_counts=True)[1]
+        assert levels.width == sizes.max()
+        np.testing.assert_array_equal(first, np.minimum(np.cumsum(sizes) - sizes, len(states) - levels.width))
+
+        solve = jax.jit(lambda m, levels: planning.solve(m, planners.gauss_seidel(levels), tolerance=1e-9))
+        found, want = solve(m, levels), plan(m, "policy_iteration", tolerance=1e-9)
+        assert bool(found.converged)
+        np.testing.assert_allclose(found.v, want.v, atol=2e-9)
+        in_own_order = solve(m, None)
+        np.testing.assert_allclose(in_own_order.v, want.v, atol=2e-9)
+        once = jax.jit(
+            lambda m, levels: planning.solve(m, planners.gauss_seidel(levels, max_sweeps=1), max_iterations=2)
+        )
+        if slip == 0:  # two sweeps of one round each: the first carries the values of the goals all the way
+            np.testing.assert_allclose(once(m, levels).v, want.v, atol=1e-9)
+            assert np.abs(np.asarray(once(m, None).v) - want.v).max() > 1
+        with pytest.raises(ValueError, match="levels has shape"):
+            planning.solve(chapter(0.9), planners.gauss_seidel(levels))
+
+
+def test_a_renumbered_world_is_the_same_world():
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        for model, dense in itertools.product(problems("episodic")[:2], (True, False)):
+            m = mdp_oracle.tabular(model, dense)
+            states = rng.permutation(m.num_states)
+            v = jnp.asarray(rng.normal(size=m.num_states))
+            other = m.renumbered(jnp.asarray(states, jnp.int32), jnp.asarray(np.argsort(states), jnp.int32))
+            want = mdp.q_values(m, v)[states]
+            np.testing.assert_allclose(mdp.q_values(other, v[states]), want, atol=1e-12)
+            np.testing.assert_array_equal(other.initial, m.initial[states])
+
+
+def test_an_order_needs_ends_and_stored_transitions():
+    with pytest.raises(ValueError, match="no state is terminal"):
+        mdp.outwards(chapter(0.9))
+    ring = lambda s, a: (jnp.array([(s + 1) % 5]), jnp.ones(1), jnp.zeros(1))
+    with pytest.raises(TypeError, match="made on the host"):
+        mdp.outwards(mdp.TabularMDP.generated(ring, 5, 1, gamma=0.9))
+    with pytest.raises(TypeError, match="made on the host"):
+        jax.jit(mdp.outwards)(maze(0, 0.0))
+    lost = mdp.TabularMDP.sparse(
+        [[[1]], [[0]], [[2]], [[2]]], jnp.ones((4, 1, 1)), jnp.zeros(4), gamma=0.9, terminal=jnp.arange(4) == 2
+    )
+    levels = mdp.outwards(lost)  # 0 and 1 lead to each other alone
+    assert (levels.states.tolist(), levels.first.tolist(), levels.width) == ([3, 0, 1, 2], [0, 1, 2], 1)
+
+
 def test_gradients_of_the_optimal_values_are_those_of_finite_differences():
     with jax.enable_x64(True):
         m = chapter(0.9)
@@ -219,7 +291,7 @@ def test_gradients_of_the_optimal_values_are_those_of_finite_differences():
         for where in ((0, 0, 0), (1, 2, 2), (2, 1, 0)):
             there = np.zeros((3, 3, 3))
             there[where] = 1.0
-            by_reward = lambda x, there=there: f(m.with_reward(m.reward + x * there))
+            by_reward = lambda x, there=there: f(m.with_parts(reward=m.reward + x * there))
             np.testing.assert_allclose(gradient.reward[where], (by_reward(h) - by_reward(-h)) / (2 * h), atol=1e-5)
 
         def by_transition(x):  # from state 0 under action 0: more of state 1, less of state 0
@@ -235,8 +307,10 @@ def test_evaluation_and_occupancy():
     @jax.jit
     def everything(m, policy):
         v = evaluation.evaluate(m, policy)
-        backups = operators.policy_operator(m, policy, v), evaluation.backup_under(m, policy)(v)
-        return v, *backups, evaluation.occupancy(m, policy), operators.reward_under(m, policy)
+        reward = operators.reward_under(m, policy)
+        again = operators.policy_operator(m, policy, v), reward + evaluation.one_step_ahead(m, policy)(v)
+        found = planning.solve(evaluation.under(m, policy), planners.krylov_policy_iteration(), tolerance=1e-10)
+        return v, *again, found.v, evaluation.occupancy(m, policy), reward
 
     rng = np.random.default_rng(5)
     with jax.enable_x64(True):

@@ -94,7 +94,7 @@ def test_it_rolls_out_with_a_time_limit_and_restarts():
 
 
 def test_rewards_and_whole_problems_are_swept_by_vmap():
-    envs = jax.vmap(lambda scale: TabularEnv(world().mdp.with_reward(scale * jnp.asarray(R))))(jnp.arange(3.0))
+    envs = jax.vmap(lambda scale: TabularEnv(world().mdp.with_parts(reward=scale * jnp.asarray(R))))(jnp.arange(3.0))
     step = lambda env: env.step(jax.random.key(0), jnp.int32(0), jnp.int32(1))[1].reward
     np.testing.assert_array_equal(jax.vmap(step)(envs), [0.0, 5.0, 10.0])
 

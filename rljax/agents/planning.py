@@ -40,7 +40,7 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
       >>> sorted(metrics)
       ['bound', 'residual']
     """
-    mdp = mdp.with_reward(mdp.expected_reward.T)
+    mdp = mdp.with_parts(reward=mdp.expected_reward.T)
     horizon = planning.effective_horizon(mdp)
 
     def init(key: Array) -> planning.PlanState:

@@ -9,6 +9,8 @@ from rljax.mdp.convert import from_scipy as from_scipy
 from rljax.mdp.convert import to_dense as to_dense
 from rljax.mdp.convert import to_sparse as to_sparse
 from rljax.mdp.generated import Generated as Generated
+from rljax.mdp.levels import Levels as Levels
+from rljax.mdp.levels import outwards as outwards
 from rljax.mdp.model import TabularMDP as TabularMDP
 from rljax.mdp.operators import bellman_optimality as bellman_optimality
 from rljax.mdp.operators import greedy as greedy

@@ -10,25 +10,42 @@ from jax import Array, lax
 from rljax.mdp.model import TabularMDP
 from rljax.mdp.operators import reward_under
 
-_Backup = Callable[[Array], Array]
 
+def one_step_ahead(mdp: TabularMDP, policy: Array) -> Callable[[Array], Array]:
+    """What values of the next state are worth now, as a function of them: for loops under one policy.
 
-def backup_under(mdp: TabularMDP, policy: Array) -> _Backup:
-    """T_pi as a function of v, with everything that does not depend on v taken out of it: for loops over backups.
-
-        (T_pi v)(s) = sum_a pi(a | s) (r(s, a) + gamma sum_s' P(s' | s, a) v(s'))
+        x  ->  gamma sum_a pi(a | s) sum_s' P(s' | s, a) x(s'),    so  T_pi v = r_pi + one_step_ahead(v)
 
     Args:
       mdp: the problem.
       policy: [S] actions, or [S, A] probabilities.
 
     Returns:
-      From [S] to [S]; terminal states are worth 0.
+      From [S] to [S]; 0 in terminal states. The chain is built once, outside of it.
     """
-    chain, reward = mdp.transitions.under(policy), reward_under(mdp, policy)
-    reward = jnp.where(mdp.terminal, 0.0, reward)
-    gamma = jnp.where(mdp.terminal, 0.0, mdp.gamma)
-    return lambda v: reward + gamma * chain.expect(v)[0]
+    chain, gamma = mdp.transitions.under(policy), jnp.where(mdp.terminal, 0.0, mdp.gamma)
+    return lambda x: gamma * chain.expect(x)[0]
+
+
+def under(mdp: TabularMDP, policy: Array) -> TabularMDP:
+    """The problem in which a policy has already chosen: one action. To plan it is to evaluate the policy iteratively, with a
+    certified bound: `planning.solve(under(mdp, policy), planners.krylov_policy_iteration())`.
+
+    Args:
+      mdp: the problem.
+      policy: [S] actions, or [S, A] probabilities.
+
+    Example:
+      >>> from rljax.mdp import planners, planning, problems
+      >>> mdp = problems.puterman_two_state(gamma=0.95)
+      >>> found = planning.solve(under(mdp, jnp.array([0, 0])), planners.krylov_policy_iteration(), tolerance=1e-2)
+      >>> [round(float(x), 2) for x in found.v]
+      [-8.57, -20.0]
+
+    Puterman (1994), sec. 6.1.
+    """
+    chosen = {"reward": reward_under(mdp, policy)[:, None], "mask": jnp.ones((mdp.num_states, 1), bool)}
+    return mdp.with_parts(transitions=mdp.transitions.under(policy), **chosen)
 
 
 def evaluate(mdp: TabularMDP, policy: Array) -> Array:
@@ -57,50 +74,48 @@ def evaluate(mdp: TabularMDP, policy: Array) -> Array:
     return jnp.linalg.solve(jnp.eye(mdp.num_states, dtype=p.dtype) - going_on, reward)
 
 
-def bicgstab(backup: _Backup, v: Array, tolerance: Array, max_steps: int) -> Array:
-    """Values that `backup` leaves as they are to within `tolerance`: v = b + M v, so (I - M) x = backup(v) - v.
+def bicgstab(ahead: Callable[[Array], Array], residual: Array, tolerance: Array, max_steps: int) -> tuple[Array, Array]:
+    """What values lack whose backup under a policy adds `residual`: x = residual + ahead(x), to within `tolerance`.
 
     Args:
-      backup: affine, from [S] to [S]; `backup_under` makes it.
-      v: [S] first guess.
-      tolerance: [] of the residual's largest entry.
-      max_steps: two backups each.
+      ahead: linear, from [S] to [S]: `one_step_ahead` of the policy.
+      residual: [S].
+      tolerance: [] of the largest entry of what is left of it; if that is so from the start, nothing is done.
+      max_steps: two calls of `ahead` each.
 
     Returns:
-      [S], the best values met: never worse than one backup of `v`.
+      [S] x, the best met, and [S] what is left: x + left is one backup further.
 
     van der Vorst (1992), Bi-CGSTAB.
     """
-    zero = backup(jnp.zeros_like(v))
-    apply = lambda x: x - (backup(x) - zero)
-    start = backup(v) - v
-    tiny = jnp.finfo(v.dtype).tiny
+    apply = lambda x: x - ahead(x)
+    tiny = jnp.finfo(residual.dtype).tiny
     safe = lambda x: jnp.where(jnp.abs(x) < tiny, tiny, x)
     size = lambda r: jnp.max(jnp.abs(r))
 
     def going(carry: tuple[Array, ...]) -> Array:
-        i, residual, _, _, best_size, *_ = carry
-        return (size(residual) > tolerance) & (i < max_steps) & jnp.isfinite(best_size) & jnp.isfinite(size(residual))
+        i, r, *_ = carry
+        return (size(r) > tolerance) & (i < max_steps) & jnp.isfinite(size(r))
 
     def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        i, r, x, best, best_size, p, rho = carry
+        i, r, x, best, left, p, rho = carry
         ap = apply(p)
-        alpha = rho / safe(jnp.vdot(start, ap))
+        alpha = rho / safe(jnp.vdot(residual, ap))
         s = r - alpha * ap
         as_ = apply(s)
         omega = jnp.vdot(as_, s) / safe(jnp.vdot(as_, as_))
         x = x + alpha * p + omega * s
         r = s - omega * as_
-        better = size(r) < best_size
-        best, best_size = jnp.where(better, x, best), jnp.where(better, size(r), best_size)
-        rho_next = jnp.vdot(start, r)
+        better = size(r) < size(left)
+        best, left = jnp.where(better, x, best), jnp.where(better, r, left)
+        rho_next = jnp.vdot(residual, r)
         p = r + (rho_next / safe(rho)) * (alpha / safe(omega)) * (p - omega * ap)
-        return i + 1, r, x, best, best_size, p, rho_next
+        return i + 1, r, x, best, left, p, rho_next
 
-    x = jnp.zeros_like(v)
-    carry = (jnp.int32(0), start, x, x, size(start), start, jnp.vdot(start, start))
-    best = lax.while_loop(going, step, carry)[3]
-    return backup(v + best)
+    x = jnp.zeros_like(residual)
+    carry = (jnp.int32(0), residual, x, x, residual, residual, jnp.vdot(residual, residual))
+    _, _, _, best, left, *_ = lax.while_loop(going, step, carry)
+    return best, left
 
 
 def occupancy(mdp: TabularMDP, policy: Array) -> Array:

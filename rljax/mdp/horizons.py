@@ -48,7 +48,7 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
     checks.integer("horizon", horizon, 1)
     final_value = jnp.zeros(mdp.num_states, mdp.dtype) if final_value is None else final_value
     checks.same_shape(final_value=final_value, states=mdp.terminal)
-    mdp = mdp.with_reward(mdp.expected_reward.T)
+    mdp = mdp.with_parts(reward=mdp.expected_reward.T)
 
     def back(v: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
         value, policy = sweep(mdp, v)

@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.mdp import validation
 from rljax.mdp.generated import Generated, Transitions
-from rljax.mdp.transitions import Dense, Sparse, floats
+from rljax.mdp.transitions import Dense, Sparse, floats, gather
 from rljax.structs import pytree_dataclass
 
 
@@ -164,23 +164,19 @@ the action is not available there, set mask[0, 0] to False.
             return self.transitions.successors(state, action)[2][slot]
         return self.reward[(state, action, slot)[: self.reward.ndim]]
 
-    def with_reward(self, reward: Array) -> TabularMDP:
-        """The same world with other rewards, unchecked: for use inside loops."""
-        return self._with(reward=reward)
+    def with_parts(self, **parts: Any) -> TabularMDP:
+        """The same world with other fields, unchecked: for use inside loops."""
+        new = object.__new__(TabularMDP)
+        for field in dataclasses.fields(self):
+            object.__setattr__(new, field.name, parts.get(field.name, getattr(self, field.name)))
+        return new
 
-    def block(self, first: Array, size: int) -> TabularMDP:
-        """The part of a stored model that concerns states first ... first + size - 1; values are still those of all."""
-        assert not isinstance(self.transitions, Generated) and self.reward is not None
-        rows = {name: getattr(self, name) for name in ("reward", "mask", "terminal", "initial")}
-        rows = {name: lax.dynamic_slice_in_dim(x, first, size) for name, x in rows.items()}
-        return self._with(transitions=self.transitions.block(first, size), **rows)
+    def renumbered(self, states: Array, place: Array) -> TabularMDP:
+        """A stored model whose state i is what was states[i], unchecked; place[states[i]] = i."""
+        assert not isinstance(self.transitions, Generated) and self.reward is not None and self.reward.ndim < 3
+        rows = {name: gather(getattr(self, name), states) for name in ("reward", "mask", "terminal", "initial")}
+        return self.with_parts(transitions=self.transitions.renumbered(states, place), **rows)
 
     def astype(self, dtype: Any) -> TabularMDP:
         """In another precision, unchecked: probabilities are rounded one by one."""
         return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, self)
-
-    def _with(self, **changes: Any) -> TabularMDP:
-        new = object.__new__(TabularMDP)
-        for field in dataclasses.fields(self):
-            object.__setattr__(new, field.name, changes.get(field.name, getattr(self, field.name)))
-        return new

@@ -143,7 +143,7 @@ def policy_operator(mdp: TabularMDP, policy: ArrayLike, v: ArrayLike) -> Array:
 
         (T_pi v)(s) = sum_a pi(a | s) sum_s' P(s' | s, a) (r(s, a, s') + gamma v(s'))
 
-    Affine, monotone, a contraction by gamma; its fixed point is the policy's value. Loops take `evaluation.backup_under`,
+    Affine, monotone, a contraction by gamma; its fixed point is the policy's value. Loops take `evaluation.one_step_ahead`,
     which reads one action's transitions instead of all.
 
     Args:

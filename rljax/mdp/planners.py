@@ -6,19 +6,22 @@ use nothing but backups, hence fit MDPs that are never stored; the others say wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from rljax import checks
 from rljax.mdp import evaluation
 from rljax.mdp.generated import Generated
+from rljax.mdp.levels import Levels, in_blocks
 from rljax.mdp.model import TabularMDP
 from rljax.mdp.operators import action_values
-from rljax.mdp.planning import Planner, Solution, solve
-from rljax.mdp.transitions import Dense, Sparse
+from rljax.mdp.planning import Planner, PlanState, Solution, solve
+from rljax.mdp.transitions import Dense, Sparse, gather
 
 
 def plan(
@@ -37,6 +40,9 @@ def plan(
     | up to 256, `Dense`   | modified policy iteration    | products so small are cheaper than Krylov steps      |
     | successors generated | modified policy iteration    | it needs nothing stored but its policy's successors  |
     | all others           | Krylov policy iteration      | never far from the best, however slow the mixing     |
+
+    Mazes, and whatever else has goals far away, go several times faster by `gauss_seidel(mdp.outwards(problem))`, which has
+    to look at the problem before it is compiled; tables that are mostly zeros, as lists (`mdp.to_sparse`).
 
     Args:
       mdp: the problem.
@@ -72,7 +78,7 @@ def value_iteration() -> Planner:
     Geron (2022), ch. 18, "Value iteration"; the chapter's Q-value iteration makes the same values, v_k = max_a q_k, and
     `Solution.q` are its action values.
     """
-    return Planner("value iteration", lambda mdp, v, value, policy, memory: (value, memory))
+    return Planner("value iteration", lambda mdp, state: (state.value, state.memory))
 
 
 def modified_policy_iteration(fraction: float | Array = 0.03, max_sweeps: int = 200) -> Planner:
@@ -87,9 +93,11 @@ def modified_policy_iteration(fraction: float | Array = 0.03, max_sweeps: int = 
     checks.real("fraction", fraction, 0, 1, above=True)
     checks.integer("max_sweeps", max_sweeps, 1)
 
-    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
-        enough = fraction * _span(value - v)
-        return _settle(evaluation.backup_under(mdp, policy), value, enough, max_sweeps)[0], memory
+    def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
+        residual = state.value - state.v
+        ahead = evaluation.one_step_ahead(mdp, state.policy)
+        gained, residual = _settle(ahead, residual, fraction * _span(residual), max_sweeps)
+        return state.v + gained + residual, state.memory
 
     return Planner("modified policy iteration", improve)
 
@@ -100,8 +108,8 @@ def policy_iteration() -> Planner:
     v = (I - gamma P_pi)^-1 r_pi, [S, S] in memory.
     """
 
-    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
-        return evaluation.evaluate(mdp, policy), memory
+    def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
+        return evaluation.evaluate(mdp, state.policy), state.memory
 
     return Planner("policy iteration", improve)
 
@@ -123,15 +131,17 @@ def krylov_policy_iteration(fraction: float | Array = 0.03, max_sweeps: int = 20
     checks.integer("max_sweeps", max_sweeps, 1)
     checks.integer("max_steps", max_steps, 1)
 
-    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
-        backup, enough = evaluation.backup_under(mdp, policy), fraction * _span(value - v)
-        value, residual = _settle(backup, value, enough, max_sweeps)
+    def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
+        residual = state.value - state.v
+        ahead, enough = evaluation.one_step_ahead(mdp, state.policy), fraction * _span(residual)
+        gained, residual = _settle(ahead, residual, enough, max_sweeps)
 
         # What all states lack alike, a backup would bring in 1 / (1 - gamma) rounds: it is added at once, if nothing ends.
         alike = 0.5 * (jnp.max(residual) + jnp.min(residual))
-        rest = jnp.where(mdp.terminal.any() | (mdp.gamma == 1), 1.0, 1.0 - mdp.gamma)
-        value = jnp.where(rest < 1, value + alike / rest, value)
-        return evaluation.bicgstab(backup, value, enough, max_steps), memory
+        alike = jnp.where(mdp.terminal.any() | (mdp.gamma == 1), 0.0, alike)
+        v = state.v + gained + alike / jnp.where(alike == 0, 1.0, 1.0 - mdp.gamma)
+        gained, residual = evaluation.bicgstab(ahead, residual - alike, enough, max_steps)
+        return v + gained + residual, state.memory
 
     return Planner("Krylov policy iteration", improve)
 
@@ -151,12 +161,13 @@ def anderson(depth: int = 5) -> Planner:
         empty = jnp.zeros((depth, mdp.num_states), mdp.dtype)
         return empty, empty, jnp.int32(0), jnp.asarray(jnp.inf, mdp.dtype)
 
-    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
-        values, residuals, count, last = memory
-        now = jnp.max(jnp.abs(value - v))
+    def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
+        values, residuals, count, last = state.memory
+        value, residual = state.value, state.value - state.v
+        now = jnp.max(jnp.abs(residual))
         worse = now > last
         count = jnp.where(worse, 0, count)
-        values, residuals = values.at[count % depth].set(value), residuals.at[count % depth].set(value - v)
+        values, residuals = values.at[count % depth].set(value), residuals.at[count % depth].set(residual)
         known = jnp.arange(depth, dtype=jnp.int32) <= count
         gram = jnp.where(known[:, None] & known[None, :], residuals @ residuals.T, 0.0)
         scale = jnp.trace(gram) + jnp.finfo(gram.dtype).tiny
@@ -170,41 +181,56 @@ def anderson(depth: int = 5) -> Planner:
     return Planner("Anderson acceleration", improve, memory)
 
 
-def gauss_seidel(num_blocks: int | None = None) -> Planner:
+def gauss_seidel(levels: Levels | None = None, fraction: float | Array = 0.03, max_sweeps: int = 50) -> Planner:
     """Backups in place: each block of states sees what the blocks before it have just become.
 
         v(s) <- max_a (r(s, a) + gamma sum_{s' /= s} P(s' | s, a) v(s')) / (1 - gamma P(s | s, a))
 
-    Self-loops are solved exactly, not waited for. Blocks are runs of states in their own order: number the states from the
-    goals outwards (`gridworld` can), and one sweep carries the goals' values through the whole problem.
+    Self-loops are solved exactly, not waited for. Every round starts from below, at T v + low <= V*: in the order of
+    `mdp.outwards` one sweep then carries the values of the goals through the whole problem.
 
     Args:
-      num_blocks: swept one after the other; default: one state each up to 1024 states, else 256 blocks.
+      levels: the order, from `mdp.outwards`; default: the states' own, one by one up to 1024 states, else in 256 blocks.
+      fraction: of the outer residual to which the change of a sweep falls before the next full backup.
+      max_sweeps: of one round.
 
     Puterman (1994), sec. 6.3.3.
     """
-    if num_blocks is not None:
-        checks.integer("num_blocks", num_blocks, 1)
+    checks.real("fraction", fraction, 0, 1, above=True)
+    checks.integer("max_sweeps", max_sweeps, 1)
 
-    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+    def memory(mdp: TabularMDP) -> Any:
+        order = levels or in_blocks(mdp.num_states, mdp.num_states if mdp.num_states <= 1024 else 256)
+        if order.states is not None and order.place is not None:
+            checks.same_shape(levels=order.states, states=mdp.terminal)
+            mdp = mdp.renumbered(order.states, order.place)
         transitions = _stored(mdp, "Gauss-Seidel")
-        number = mdp.num_states if num_blocks is None and mdp.num_states <= 1024 else num_blocks or 256
-        size = -(-mdp.num_states // min(number, mdp.num_states))
-        # The last block overlaps the one before it rather than being shorter.
-        starts = jnp.minimum(jnp.arange(-(-mdp.num_states // size), dtype=jnp.int32) * size, mdp.num_states - size)
-        loops = jnp.minimum(mdp.gamma * transitions.stay(), 1.0 - jnp.finfo(v.dtype).eps)  # [A, S]
+        loops = jnp.minimum(mdp.gamma * transitions.stay(), 1.0 - jnp.finfo(mdp.dtype).eps)
+        visits = jnp.where(mdp.terminal[None], 0.0, 1.0 / (1.0 - loops))  # [A, S] discounted, before one leaves
+        reward = jnp.where(mdp.mask.T, visits * mdp.expected_reward, -jnp.inf)
+        return order, reward.T, transitions.rows(mdp.gamma * visits)
 
-        def step(v: Array, first: Array) -> tuple[Array, None]:
-            block = mdp.block(first, size)
-            here = lax.dynamic_slice_in_dim(v, first, size)
-            loop = lax.dynamic_slice_in_dim(loops, first, size, axis=1)
-            q = (action_values(block, v) - loop * here[None]) / (1.0 - loop)
-            best = jnp.max(jnp.where(block.mask.T, q, -jnp.inf), axis=0)
-            return lax.dynamic_update_slice_in_dim(v, jnp.where(block.terminal, 0.0, best), first, 0), None
+    def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
+        order, *table = state.memory
 
-        return lax.scan(step, v, starts)[0], memory
+        def back_up(v: Array, first: Array) -> tuple[Array, None]:
+            reward, rows = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, order.width), table)
+            best = functools.reduce(jnp.maximum, (reward + rows.expect(v)).T)
+            return lax.dynamic_update_slice_in_dim(v, best, first, 0), None
 
-    return Planner("Gauss-Seidel", improve)
+        def sweep(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            v, _, i = carry
+            better, _ = lax.scan(back_up, v, order.first)
+            return better, jnp.max(jnp.abs(better - v)), i + 1
+
+        enough = fraction * jnp.max(jnp.abs(state.value - state.v))
+        going = lambda carry: (carry[1] > enough) & (carry[2] < max_sweeps)
+        v = jnp.where(mdp.terminal, 0.0, state.value + state.low)
+        v = v if order.states is None else gather(v, order.states)
+        v, *_ = lax.while_loop(going, sweep, (v, jnp.asarray(jnp.inf, v.dtype), jnp.int32(0)))
+        return v if order.place is None else gather(v, order.place), state.memory
+
+    return Planner("Gauss-Seidel", improve, memory)
 
 
 def prioritised_sweeping(updates: int | None = None) -> Planner:
@@ -220,7 +246,7 @@ def prioritised_sweeping(updates: int | None = None) -> Planner:
     if updates is not None:
         checks.integer("updates", updates, 1)
 
-    def improve(mdp: TabularMDP, v: Array, value: Array, policy: Array, memory: Any) -> tuple[Array, Any]:
+    def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
         transitions = _stored(mdp, "prioritised sweeping")
         best = lambda q: jnp.where(mdp.terminal, 0.0, jnp.max(jnp.where(mdp.mask.T, q, -jnp.inf), axis=0))
 
@@ -230,7 +256,9 @@ def prioritised_sweeping(updates: int | None = None) -> Planner:
             s = jnp.argmax(jnp.abs(change)).astype(jnp.int32)
             return v.at[s].add(change[s]), q + mdp.gamma * transitions.into(s) * change[s]
 
-        return lax.fori_loop(0, updates or mdp.num_states, update, (v, action_values(mdp, v)))[0], memory
+        return lax.fori_loop(0, updates or mdp.num_states, update, (state.v, action_values(mdp, state.v)))[
+            0
+        ], state.memory
 
     return Planner("prioritised sweeping", improve)
 
@@ -254,20 +282,22 @@ def _span(d: Array) -> Array:
     return jnp.max(d) - jnp.min(d)
 
 
-def _settle(backup: Callable[[Array], Array], value: Array, enough: Array, max_sweeps: int) -> tuple[Array, Array]:
-    """Backups until the span of their residual is small enough: the values, and the last residual."""
+def _settle(ahead: Callable[[Array], Array], residual: Array, enough: Array, max_sweeps: int) -> tuple[Array, Array]:
+    """Backups under a policy until the span of their residual is small enough: what they add, and the last residual.
+
+    A backup adds its residual, T_pi (v + x) = v + x + residual, and leaves gamma P_pi residual: rewards are not read again.
+    """
 
     def step(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        value, _, i = carry
-        better = backup(value)
-        return better, better - value, i + 1
+        gained, residual, i = carry
+        return gained + residual, ahead(residual), i + 1
 
     def going(carry: tuple[Array, Array, Array]) -> Array:
         _, residual, i = carry
         return (i == 0) | ((_span(residual) > enough) & (i < max_sweeps))
 
-    value, residual, _ = lax.while_loop(going, step, (value, value, jnp.int32(0)))
-    return value, residual
+    gained, residual, _ = lax.while_loop(going, step, (jnp.zeros_like(residual), residual, jnp.int32(0)))
+    return gained, residual
 
 
 def _stored(mdp: TabularMDP, planner: str) -> Dense | Sparse:

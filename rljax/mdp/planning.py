@@ -52,16 +52,6 @@ class Solution:
     method: str = dataclasses.field(metadata={"static": True})  # the planner's name
 
 
-class Planner(NamedTuple):
-    """How the next values follow from a full backup of the last ones."""
-
-    name: str
-    improve: Callable[
-        [TabularMDP, Array, Array, Array, Any], tuple[Array, Any]
-    ]  # (mdp, v, T v, policy, memory) -> (v, memory)
-    memory: Callable[[TabularMDP], Any] = lambda mdp: ()
-
-
 class PlanState(NamedTuple):
     """Where `solve` stands after a full backup."""
 
@@ -78,6 +68,14 @@ class PlanState(NamedTuple):
     def bound(self) -> Array:
         """[] certified error of the middle."""
         return 0.5 * (self.high - self.low) + self.slack
+
+
+class Planner(NamedTuple):
+    """How the next values follow from a full backup of the last ones."""
+
+    name: str
+    improve: Callable[[TabularMDP, PlanState], tuple[Array, Any]]  # (v, memory): the next values, 0 in terminal states
+    memory: Callable[[TabularMDP], Any] = lambda mdp: ()
 
 
 def solve(
@@ -114,7 +112,7 @@ def solve(
     """
     checks.real("tolerance", tolerance, 0, above=True)
     checks.real("max_iterations", max_iterations, 1)
-    mdp = mdp.with_reward(mdp.expected_reward.T)  # once, not in every round
+    mdp = mdp.with_parts(reward=mdp.expected_reward.T)  # once, not in every round
     horizon = effective_horizon(mdp)
 
     def going(state: PlanState) -> Array:
@@ -140,7 +138,7 @@ def begin(mdp: TabularMDP, planner: Planner, horizon: Array, start: Array | None
 
 def advance(mdp: TabularMDP, planner: Planner, state: PlanState, horizon: Array) -> PlanState:
     """One round: the planner's next values, their full backup and what it proves."""
-    v, memory = planner.improve(mdp, state.v, state.value, state.policy, state.memory)
+    v, memory = planner.improve(mdp, state)
     return _certify(mdp, v, sweep(mdp, v), horizon, state.iterations + 1, memory)
 
 
@@ -177,7 +175,7 @@ def effective_horizon(mdp: TabularMDP, max_iterations: int = 100_000) -> Array:
     """
     gamma = jnp.asarray(mdp.gamma)
     chance = gamma < 1
-    time = mdp.with_reward(jnp.ones((mdp.num_states,), mdp.dtype))
+    time = mdp.with_parts(reward=jnp.ones((mdp.num_states,), mdp.dtype))
 
     def going(carry: tuple[Array, Array, Array]) -> Array:
         _, gain, i = carry

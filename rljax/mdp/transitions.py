@@ -97,9 +97,15 @@ class Dense:
         """[A, S]: P(state | s, a) for one state []."""
         return jnp.take(self.probability, state, axis=2).T
 
-    def block(self, first: Array, size: int) -> Dense:
-        """The rows of states first ... first + size - 1, which still lead to all."""
-        return Dense(lax.dynamic_slice_in_dim(self.probability, first, size))
+    def rows(self, weight: Array) -> Rows:
+        """Without self-loops, the others times weight [A, S]."""
+        others = ~jnp.eye(self.num_states, dtype=bool)[:, None, :]
+        return Rows(None, jnp.where(others, self.probability * weight.T[:, :, None], 0.0))
+
+    def renumbered(self, states: Array, place: Array) -> Dense:
+        """Among states of which the i-th is what was states[i]; place[states[i]] = i."""
+        del place
+        return Dense(jnp.take(gather(self.probability, states), states, axis=2))
 
     def matrix(self) -> Array:
         """[S, A, S]."""
@@ -190,16 +196,21 @@ class Sparse:
 
     def stay(self) -> Array:
         """[A, S]: P(s | s, a)."""
-        here = self.successor == jnp.arange(self.num_states, dtype=jnp.int32)[None, None, :]
-        return jnp.sum(jnp.where(here, self.probability, 0.0), axis=0)
+        return _total(jnp.where(self._here, self.probability, 0.0))
 
     def into(self, state: Array) -> Array:
         """[A, S]: P(state | s, a) for one state []."""
         return jnp.sum(jnp.where(self.successor == state, self.probability, 0.0), axis=0)
 
-    def block(self, first: Array, size: int) -> Sparse:
-        """The lists of states first ... first + size - 1, which still name all."""
-        return jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, size, axis=2), self)
+    def rows(self, weight: Array) -> Rows:
+        """Without self-loops, the others times weight [A, S]."""
+        successor = self.successor.T.reshape(self.num_states, -1)
+        return Rows(successor, jnp.where(self._here, 0.0, self.probability * weight[None]).T)
+
+    def renumbered(self, states: Array, place: Array) -> Sparse:
+        """Among states of which the i-th is what was states[i]; place[states[i]] = i."""
+        lists = jax.tree.map(lambda x: jnp.take(x, states, axis=2), self)
+        return Sparse(gather(place, lists.successor), lists.probability)
 
     def matrix(self) -> Array:
         """[S, A, S]; what a list names twice is added up."""
@@ -207,6 +218,31 @@ class Sparse:
         action = jnp.arange(self.num_actions, dtype=jnp.int32)[None, :, None]
         zeros = jnp.zeros((self.num_states, self.num_actions, self.num_states), self.dtype)
         return zeros.at[state, action, self.successor].add(self.probability)
+
+    @property
+    def _here(self) -> Array:
+        return self.successor == jnp.arange(self.num_states, dtype=jnp.int32)[None, None, :]
+
+
+@pytree_dataclass
+class Rows:
+    """Transitions in reading order, what belongs to neighbouring states side by side: for backups block by block."""
+
+    successor: Array | None  # [S, A B]; None: all
+    probability: Array  # [S, A, B] or [S, A, S]
+
+    def expect(self, v: Array) -> Array:
+        """[S, A]: sum_b p_b v(s'_b) for v of all states."""
+        if self.successor is None:
+            return jnp.matmul(self.probability, v, precision=lax.Precision.HIGHEST)
+        # One gather is one kernel, and no part of the next, which may then write into v itself.
+        ahead = gather(v, self.successor).reshape(self.probability.shape)
+        return _total(jnp.moveaxis(self.probability * ahead, -1, 0))
+
+
+def _total(terms: Array) -> Array:
+    """Over the first axis."""
+    return jnp.sum(terms, axis=0) if len(terms) > _UNROLLED else functools.reduce(operator.add, terms)
 
 
 def gather(v: Array, index: Array) -> Array:
