@@ -38,6 +38,13 @@ def local(rng: np.random.Generator, states: int, actions: int, reach: int = 3) -
     return _problem(None, probability, rng.normal(size=(states, actions)))
 
 
+def lists(problem: Problem) -> Problem:
+    """The same without its zeros."""
+    keep = problem.probability > 0
+    successor = np.argsort(~keep, axis=2, kind="stable")[:, :, : keep.sum(axis=2).max()]
+    return problem._replace(successor=successor, probability=np.take_along_axis(problem.probability, successor, axis=2))
+
+
 def garnet(rng: np.random.Generator, states: int, actions: int, branching: int) -> Problem:
     """Random successors (Archibald et al., 1995)."""
     successor = np.sort(rng.integers(0, states, (states, actions, branching)), axis=2)
@@ -116,6 +123,7 @@ PROBLEMS = {
     "dense 1000 x 10": lambda rng: dense(rng, 1000, 10),
     "dense 3000 x 4": lambda rng: dense(rng, 3000, 4),
     "local 1000 x 10": lambda rng: local(rng, 1000, 10),
+    "local 1000 x 10, lists": lambda rng: lists(local(rng, 1000, 10)),
     "Garnet 1e5 x 4 x 5": lambda rng: garnet(rng, 100_000, 4, 5),
     "Garnet 1e6 x 4 x 5": lambda rng: garnet(rng, 1_000_000, 4, 5),
     "FrozenLake 8 x 8": frozen_lake,
