@@ -81,7 +81,7 @@ def value_iteration() -> Planner:
     return Planner("value iteration", lambda mdp, state: (state.value, state.memory))
 
 
-def modified_policy_iteration(fraction: float | Array = 0.03, max_sweeps: int = 200) -> Planner:
+def modified_policy_iteration(fraction: float | Array = 0.01, max_sweeps: int = 200) -> Planner:
     """Puterman & Shin (1978): backups under the greedy policy, each 1 / A of the work, until they have settled.
 
         v <- T_pi v    while  span(T_pi v - v) > fraction * span(T v - v), at most max_sweeps times
@@ -114,7 +114,7 @@ def policy_iteration() -> Planner:
     return Planner("policy iteration", improve)
 
 
-def krylov_policy_iteration(fraction: float | Array = 0.03, max_sweeps: int = 20, max_steps: int = 200) -> Planner:
+def krylov_policy_iteration(fraction: float | Array = 0.01, max_sweeps: int = 20, max_steps: int = 200) -> Planner:
     """Inexact policy iteration: backups under the greedy policy as long as they help, then BiCGStab.
 
     Where mixing is fast, this is modified policy iteration, and no Krylov step is taken; where it is slow, a dozen of them do
