@@ -105,7 +105,7 @@ def test_the_bound_knows_that_the_printed_table_is_not_converged():
             q = backup(m, q)
         np.testing.assert_allclose(q[0], [21.73304188, 20.63807938, 16.70138772], atol=1e-6)
         v = jnp.max(q, axis=1)
-        begin = lambda m, v: planning.begin(m, planners.value_iteration(), planning.effective_horizon(m), v)
+        begin = lambda m, v: planning.begin(m, planners.value_iteration(), v)
         state = jax.jit(begin)(m, v)
         error = float(jnp.max(jnp.abs(v - jnp.array([21.8992500512, 1.1798202356, 53.8734949848]))))
         assert error > 0.16

@@ -41,6 +41,7 @@ def main(
     seconds: float = 0.2,
     problem: str | None = None,
     all_planners: bool = False,
+    cores: int | None = None,
     peer_python: Path | None = None,
 ) -> None:
     """Solve every problem with every contender, in turn.
@@ -53,6 +54,7 @@ def main(
       seconds: shortest measurement.
       problem: only those whose name contains this.
       all_planners: ours by every planner, not only what `plan` picks.
+      cores: for each contender to run on; default: all there are. For what takes less than a millisecond one is faster.
       peer_python: interpreter that has the peers; default: the environment variable RLJAX_PLANNING_PYTHON.
     """
     import os
@@ -60,6 +62,7 @@ def main(
 
     from experiments import _console
     from experiments.benchmarks import interleave
+    from rljax import checks
     from rljax.runs import folder
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
@@ -68,6 +71,9 @@ def main(
         raise ValueError(f"problem is {problem!r}; expected a part of one of {', '.join(BARS)}.")
     if quick:
         rounds, seconds, names = 1, 0.05, names[:1]
+    if cores is not None:
+        checks.integer("cores", cores, 1)
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # the workers inherit it
     path = folder.create(out, "benchmarks.planning")
     folder.write_config(path, "benchmarks.planning", options)
     python = peer_python or os.environ.get("RLJAX_PLANNING_PYTHON")

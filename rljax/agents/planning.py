@@ -41,15 +41,14 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
       ['bound', 'residual']
     """
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)
-    horizon = planning.effective_horizon(mdp)
 
     def init(key: Array) -> planning.PlanState:
         del key
-        return planning.begin(mdp, planner, horizon)
+        return planning.begin(mdp, planner)
 
     def step(key: Array, state: planning.PlanState) -> tuple[planning.PlanState, dict[str, Array]]:
         del key
-        state = planning.advance(mdp, planner, state, horizon)
+        state = planning.advance(mdp, planner, state)
         metrics = {"bound": state.bound, "residual": jnp.max(jnp.abs(state.value - state.v))}
         if v_star is not None:
             metrics["error"] = jnp.max(jnp.abs(planning.conclude(mdp, planner, state, 0.0).v - v_star))
@@ -59,4 +58,7 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
         del key
         return state.policy[observation]
 
-    return Algorithm(init, step, lambda state: state, act, lambda key, state: -state.bound)
+    def parameters(state: planning.PlanState) -> planning.PlanState:
+        return state._replace(memory=())  # tables of the problem; they may hold infinities
+
+    return Algorithm(init, step, parameters, act, lambda key, state: -state.bound)

@@ -55,6 +55,11 @@ def choose(mdp: TabularMDP, q: Array) -> Sweep:
     return Sweep(jnp.where(mdp.terminal, 0.0, best), jnp.where(mdp.terminal, jnp.int32(0), policy))
 
 
+def named(mdp: TabularMDP, q: Array) -> Array:
+    """Action values [A, S] as people read them: [S, A], -inf where an action is not available, 0 in terminal states."""
+    return jnp.where(mdp.mask.T, jnp.where(mdp.terminal[None], 0.0, q), -jnp.inf).T
+
+
 def q_values(mdp: TabularMDP, v: ArrayLike) -> Array:
     """What each action is worth if v is what follows.
 
@@ -78,8 +83,7 @@ def q_values(mdp: TabularMDP, v: ArrayLike) -> Array:
 
     Sutton & Barto (2018), eq. 4.6.
     """
-    q = jnp.where(mdp.terminal[None], 0.0, action_values(mdp, _values(mdp, v)))
-    return jnp.where(mdp.mask.T, q, -jnp.inf).T
+    return named(mdp, action_values(mdp, _values(mdp, v)))
 
 
 def bellman_optimality(mdp: TabularMDP, v: ArrayLike) -> Array:

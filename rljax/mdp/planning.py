@@ -35,7 +35,7 @@ from jax import Array, lax
 from rljax import checks
 from rljax.mdp import evaluation
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.operators import Sweep, action_values, choose, q_values, sweep
+from rljax.mdp.operators import Sweep, action_values, choose, named, sweep
 from rljax.structs import pytree_dataclass
 
 
@@ -52,17 +52,41 @@ class Solution:
     method: str = dataclasses.field(metadata={"static": True})  # the planner's name
 
 
+class Facts(NamedTuple):
+    """What a certificate has to know of the problem, found once."""
+
+    horizon: Array  # [] how often an error of one backup may repeat
+    rounding: Array  # [] how far a backup and all that repeat it may be off, of the largest numbers in it
+    reward: Array  # [] the largest
+
+
 class PlanState(NamedTuple):
     """Where `solve` stands after a full backup."""
 
     v: Array  # [S] what was backed up
     value: Array  # [S] T v
     policy: Array  # [S] int32, greedy in v
-    low: Array  # [] T v + low <= V*
-    high: Array  # [] V* <= T v + high
-    slack: Array  # [] what rounding may have added to either
+    extremes: Array  # [3] the largest of v - T v, of T v - v and of |v|: 0 is among the first two, if anything ends
     iterations: Array  # [] int32
     memory: Any
+    facts: Facts
+
+    @property
+    def low(self) -> Array:
+        """[]: T v + low <= V*."""
+        return -self.facts.horizon * self.extremes[0]
+
+    @property
+    def high(self) -> Array:
+        """[]: V* <= T v + high."""
+        return self.facts.horizon * self.extremes[1]
+
+    @property
+    def slack(self) -> Array:
+        """[] what rounding may have added to either."""
+        return self.facts.rounding * (
+            self.extremes[2] + self.facts.reward + jnp.maximum(jnp.abs(self.low), jnp.abs(self.high))
+        )
 
     @property
     def bound(self) -> Array:
@@ -113,19 +137,16 @@ def solve(
     checks.real("tolerance", tolerance, 0, above=True)
     checks.real("max_iterations", max_iterations, 1)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)  # once, not in every round
-    horizon = effective_horizon(mdp)
 
     def going(state: PlanState) -> Array:
         rounding_rules = 0.5 * (state.high - state.low) <= 0.5 * state.slack
         return (state.bound > tolerance) & ~rounding_rules & (state.iterations < max_iterations)
 
-    state = lax.while_loop(
-        going, lambda state: advance(mdp, planner, state, horizon), begin(mdp, planner, horizon, start)
-    )
+    state = lax.while_loop(going, lambda state: advance(mdp, planner, state), begin(mdp, planner, start))
     return conclude(mdp, planner, state, tolerance)
 
 
-def begin(mdp: TabularMDP, planner: Planner, horizon: Array, start: Array | None = None) -> PlanState:
+def begin(mdp: TabularMDP, planner: Planner, start: Array | None = None) -> PlanState:
     """The first full backup; that of 0 are the rewards, and nothing of the transitions is read."""
     if start is None:
         v, q = jnp.zeros(mdp.num_states, mdp.dtype), mdp.expected_reward
@@ -133,35 +154,33 @@ def begin(mdp: TabularMDP, planner: Planner, horizon: Array, start: Array | None
         checks.same_shape(start=start, states=mdp.terminal)
         v = jnp.where(mdp.terminal, 0.0, jnp.asarray(start, mdp.dtype))
         q = action_values(mdp, v)
-    return _certify(mdp, v, choose(mdp, q), horizon, jnp.int32(1), planner.memory(mdp))
+    horizon = effective_horizon(mdp)
+    # A sum of n products is off by at most (n + 1) eps of its largest term's bound; all later backups repeat the error.
+    rounding = (mdp.transitions.fan_out + 3) * jnp.finfo(mdp.dtype).eps * (1.0 + horizon)
+    facts = Facts(horizon, rounding, jnp.max(jnp.abs(mdp.expected_reward)))
+    return _certify(v, choose(mdp, q), jnp.int32(1), planner.memory(mdp), facts)
 
 
-def advance(mdp: TabularMDP, planner: Planner, state: PlanState, horizon: Array) -> PlanState:
+def advance(mdp: TabularMDP, planner: Planner, state: PlanState) -> PlanState:
     """One round: the planner's next values, their full backup and what it proves."""
     v, memory = planner.improve(mdp, state)
-    return _certify(mdp, v, sweep(mdp, v), horizon, state.iterations + 1, memory)
+    return _certify(v, sweep(mdp, v), state.iterations + 1, memory, state.facts)
 
 
 def conclude(mdp: TabularMDP, planner: Planner, state: PlanState, tolerance: float | Array) -> Solution:
     """The middle of what is certain."""
     v = jnp.where(mdp.terminal, 0.0, state.value + 0.5 * (state.low + state.high))
-    bound = state.bound
-    return Solution(v, q_values(mdp, v), state.policy, bound, bound <= tolerance, state.iterations, planner.name)
+    q = action_values(mdp, v)
+    policy, bound = choose(mdp, q).policy, state.bound
+    return Solution(v, named(mdp, q), policy, bound, bound <= tolerance, state.iterations, planner.name)
 
 
-def _certify(mdp: TabularMDP, v: Array, swept: Sweep, horizon: Array, iterations: Array, memory: Any) -> PlanState:
-    ends = mdp.terminal.any()
-    # Where nothing ends, the least and largest d repeat for ever; where something does, 0 may follow at any time.
-    d = swept.value - v
-    low = jnp.min(d, where=~mdp.terminal, initial=jnp.inf)
-    high = jnp.max(d, where=~mdp.terminal, initial=-jnp.inf)
-    low, high = jnp.where(ends, jnp.minimum(low, 0.0), low), jnp.where(ends, jnp.maximum(high, 0.0), high)
-    low, high = horizon * low, horizon * high
-    # A sum of n products is off by at most (n + 1) eps of its largest term's bound; all later backups repeat the error.
-    terms = mdp.transitions.fan_out + 3
-    scale = jnp.max(jnp.abs(v)) + jnp.max(jnp.abs(mdp.expected_reward)) + jnp.maximum(jnp.abs(low), jnp.abs(high))
-    slack = terms * jnp.finfo(v.dtype).eps * scale * (1.0 + horizon)
-    return PlanState(v, swept.value, swept.policy, low, high, slack, iterations, memory)
+def _certify(v: Array, swept: Sweep, iterations: Array, memory: Any, facts: Facts) -> PlanState:
+    # Where nothing ends, the least and largest gain repeat for ever; where something does, it may be 0 at any time, as it
+    # is in terminal states.
+    gain = swept.value - v
+    extremes = jnp.max(jnp.stack([-gain, gain, jnp.abs(v)]), axis=1)  # in one go: many small kernels are slow
+    return PlanState(v, swept.value, swept.policy, extremes, iterations, memory, facts)
 
 
 def effective_horizon(mdp: TabularMDP, max_iterations: int = 100_000) -> Array:
