@@ -136,6 +136,11 @@ def test_listing_names_every_experiment_in_one_line(tmp_path, arguments):
         assert line.strip().startswith(name) and line.endswith(summary) and len(summary) > 20
 
 
+def test_a_module_run_by_itself_says_how_to_run_it(tmp_path):
+    ended = python("-m", "experiments.benchmarks.planning", folder=tmp_path, code=1)
+    assert ended.stderr.strip().endswith("Take python -m experiments benchmarks.planning")
+
+
 def test_listing_is_of_the_files():
     files = [p.relative_to(ROOT / "experiments") for p in (ROOT / "experiments").rglob("*.py") if p.name[0] != "_"]
     runnable = {
