@@ -105,7 +105,7 @@ def test_the_bound_knows_that_the_printed_table_is_not_converged():
             q = backup(m, q)
         np.testing.assert_allclose(q[0], [21.73304188, 20.63807938, 16.70138772], atol=1e-6)
         v = jnp.max(q, axis=1)
-        begin = lambda m, v: planning.begin(m, planners.value_iteration(), v)
+        begin = lambda m, v: planning.begin(m, planners.value_iteration(), planning.facts(m), v)
         state = jax.jit(begin)(m, v)
         error = float(jnp.max(jnp.abs(v - jnp.array([21.8992500512, 1.1798202356, 53.8734949848]))))
         assert error > 0.16
@@ -138,6 +138,67 @@ def test_within_the_certified_bound_of_linear_solves(method, dense):
             assert found.converged.all()
             greedy_q = np.take_along_axis(found.q, found.policy[:, :, None], axis=2)
             assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * found.bound + 1e-12).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_policy_is_certified_too_however_early_it_is(method):
+    """Greedy in the middle of two bounds it would not be: of two actions alike, that middle likes to stay alive."""
+    table = np.zeros((3, 2, 3))
+    table[[0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [2, 2, 1, 2, 2, 2]] = 1.0
+    reward = jnp.array([[1.0, 1.0], [-4.0, 0.0], [0.0, 0.0]])
+    with jax.enable_x64(True):
+        m = mdp.TabularMDP(
+            jnp.asarray(table), reward.astype(float), gamma=0.9, terminal=jnp.array([False, False, True])
+        )
+        for rounds in (1, 2):
+            found = plan(m, method, tolerance=5.0, max_iterations=rounds)
+            worth = evaluation.evaluate(m, found.policy)
+            assert (np.array([1.0, 0.0, 0.0]) - worth <= 2 * found.bound + 1e-12).all()
+
+
+def test_rows_that_are_a_little_off_are_made_right():
+    with jax.enable_x64(True):
+        once = mdp.TabularMDP(jnp.array([[[1 - 9e-10]]]), jnp.array([1.0]), gamma=0.999)
+        assert abs(float(plan(once, "policy_iteration").v[0]) - 1000.0) < 1e-9
+    exact = jnp.array([[[1 / 3, 1 / 3, 1 / 3]]] * 3, jnp.float32)
+    np.testing.assert_array_equal(mdp.TabularMDP(exact, jnp.zeros(3), gamma=0.9).transitions.probability, exact)
+
+
+def test_episodes_too_long_to_bound_are_planned_without_a_bound():
+    """Twenty times on with probability 1/2, or back to the start: a million steps on average, 0.9 ends it in 73."""
+    n = 20
+    table = np.zeros((n + 1, 2, n + 1))
+    table[np.arange(n), 0, np.arange(n) + 1], table[np.arange(n), 1, np.arange(n) + 1] = 0.5, 0.9
+    table[:n, 0, 0], table[:n, 1, 0], table[n, :, n] = table[:n, 0, 0] + 0.5, table[:n, 1, 0] + 0.1, 1.0
+    with jax.enable_x64(True):
+        end = jnp.arange(n + 1) == n
+        m = mdp.TabularMDP(jnp.asarray(table), -jnp.ones(n + 1), gamma=1.0, terminal=end)
+        for method in ("value_iteration", "policy_iteration", "krylov_policy_iteration", "gauss_seidel"):
+            found = plan(m, method)
+            assert not bool(found.converged) and np.isinf(found.bound)
+            np.testing.assert_allclose(found.v[0], -sum(0.9**-i for i in range(1, n + 1)), rtol=1e-6)
+
+
+def test_rounding_is_counted_of_what_can_be_earned():
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        table, arriving = rng.dirichlet(np.ones(8), size=(8, 1)), rng.normal(size=(8, 1, 8)) * 1e12
+        arriving -= (table * arriving).sum(
+            axis=2, keepdims=True
+        )  # cancels: a mean of nothing, of terms that are rounded
+        found = plan(mdp.TabularMDP(jnp.asarray(table), jnp.asarray(arriving), gamma=0.9), "policy_iteration")
+        assert found.bound > 1e-4
+        mask, reward = jnp.array([[True, False], [True, True]]), jnp.array([[1.0, -1e12], [0.0, 2.0]])
+        stay = jnp.eye(2)[:, None, :].repeat(2, axis=1)
+        found = plan(mdp.TabularMDP(stay, reward, gamma=0.5, mask=mask), "policy_iteration", tolerance=1e-12)
+        assert bool(found.converged)
+
+
+def test_gauss_seidel_stops_where_float32_ends():
+    m = maze(1, 0.2)
+    m = dataclasses.replace(m, gamma=0.999)
+    found, other = (plan(m, method, max_iterations=500) for method in ("gauss_seidel", "krylov_policy_iteration"))
+    assert found.iterations < 100 and found.bound < 3 * other.bound
 
 
 def test_linear_programming_agrees():
@@ -201,6 +262,8 @@ def test_bad_options_are_refused():
         planners.plan(m, tolerance=0.0)
     with pytest.raises(ValueError, match=r"start has shape \(2,\)"):
         planners.plan(m, start=jnp.zeros(2))
+    with pytest.raises(TypeError, match="with its brackets"):
+        planning.solve(m, planners.value_iteration)
     with pytest.raises(ValueError, match="fraction is 2"):
         planners.modified_policy_iteration(2.0)
 

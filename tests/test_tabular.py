@@ -534,7 +534,7 @@ def test_bad_explorations_policies_and_environments_are_refused():
         tabular.epsilon_greedy(1.5)
     with pytest.raises(ValueError, match="temperature is 0"):
         tabular.softmax(0.0)
-    with pytest.raises(ValueError, match="action 1 in state 1, where it is not available"):
+    with pytest.raises(ValueError, match="state 1: the policy takes action 1; expected one of"):
         tabular.predict(chapter(), jnp.array([0, 1, 1]))
     with pytest.raises(ValueError, match="equal shapes"):
         tabular.predict(chapter(), jnp.zeros((2, 3)))

@@ -40,11 +40,12 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
       >>> sorted(metrics)
       ['bound', 'residual']
     """
+    known = planning.facts(mdp)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)
 
     def init(key: Array) -> planning.PlanState:
         del key
-        return planning.begin(mdp, planner)
+        return planning.begin(mdp, planner, known)
 
     def step(key: Array, state: planning.PlanState) -> tuple[planning.PlanState, dict[str, Array]]:
         del key

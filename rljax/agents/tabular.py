@@ -37,9 +37,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
-import jax.core
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -52,7 +50,7 @@ from rljax.agents.tabular_core import TabularState as TabularState
 from rljax.agents.tabular_core import recorded as recorded
 from rljax.envs.base import Environment
 from rljax.envs.tabular import mdp_from_env
-from rljax.mdp import evaluation
+from rljax.mdp import evaluation, operators
 from rljax.mdp.model import TabularMDP
 from rljax.structs import Algorithm
 
@@ -347,19 +345,10 @@ def _checked(
     }
 
 
-def _probabilities(policy: Array, model: TabularMDP) -> Array:
+def _probabilities(policy: ArrayLike, model: TabularMDP) -> Array:
     """[S, A]."""
-    if jnp.ndim(policy) == 1:
-        checks.same_shape(policy=policy, states=model.terminal)
-        policy = jax.nn.one_hot(policy, model.num_actions, dtype=model.dtype)
-    checks.same_shape(policy=policy, mask=model.mask)
-    if any(isinstance(x, jax.core.Tracer) for x in (policy, model.mask, model.terminal)):
-        return policy
-    wrong = (np.asarray(policy) > 0) & ~np.asarray(model.mask) & ~np.asarray(model.terminal)[:, None]
-    if wrong.any():
-        s, a = np.argwhere(wrong)[0]
-        raise ValueError(f"policy takes action {a} in state {s}, where it is not available; expected probability 0.")
-    return policy
+    policy = operators.checked(model, policy)
+    return jax.nn.one_hot(policy, model.num_actions, dtype=model.dtype) if policy.ndim == 1 else policy
 
 
 def _number(name: str, value: ArrayLike | Schedule, low: float, high: float) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.operators import reward_under
+from rljax.mdp.operators import checked, reward_under
 
 
 def one_step_ahead(mdp: TabularMDP, policy: Array) -> Callable[[Array], Array]:
@@ -44,6 +44,7 @@ def under(mdp: TabularMDP, policy: Array) -> TabularMDP:
 
     Puterman (1994), sec. 6.1.
     """
+    policy = checked(mdp, policy)
     chosen = {"reward": reward_under(mdp, policy)[:, None], "mask": jnp.ones((mdp.num_states, 1), bool)}
     return mdp.with_parts(transitions=mdp.transitions.under(policy), **chosen)
 
@@ -68,6 +69,7 @@ def evaluate(mdp: TabularMDP, policy: Array) -> Array:
 
     Sutton & Barto (2018), eq. 4.4; Puterman (1994), thm. 6.1.1.
     """
+    policy = checked(mdp, policy)
     p = mdp.transitions.under(policy).matrix()[:, 0]
     reward = jnp.where(mdp.terminal, 0.0, reward_under(mdp, policy))
     going_on = jnp.where(mdp.terminal, 0.0, mdp.gamma)[:, None] * p
@@ -132,7 +134,7 @@ def occupancy(mdp: TabularMDP, policy: Array) -> Array:
 
     Puterman (1994), sec. 6.9.
     """
-    p = mdp.transitions.under(policy).matrix()[:, 0]
+    p = mdp.transitions.under(checked(mdp, policy)).matrix()[:, 0]
     going_on = jnp.where(mdp.terminal, 0.0, mdp.gamma)[:, None] * p
     visits = jnp.linalg.solve(jnp.eye(mdp.num_states, dtype=p.dtype) - going_on.T, mdp.initial)
     return jnp.where(mdp.terminal, 0.0, visits)

@@ -9,7 +9,7 @@ from jax import Array, lax
 
 from rljax import checks
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.operators import choose, sweep
+from rljax.mdp.operators import choose, reward_scale, sweep
 
 
 class FiniteHorizon(NamedTuple):
@@ -46,7 +46,7 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
     Puterman (1994), sec. 4.5.
     """
     checks.integer("horizon", horizon, 1)
-    final_value = jnp.zeros(mdp.num_states, mdp.dtype) if final_value is None else final_value
+    final_value = jnp.zeros(mdp.num_states, mdp.dtype) if final_value is None else jnp.asarray(final_value)
     checks.same_shape(final_value=final_value, states=mdp.terminal)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)
 
@@ -96,8 +96,8 @@ def relative_value_iteration(
     White (1963); Puterman (1994), sec. 8.5; Odoni (1969) for the bounds.
     """
     checks.real("tolerance", tolerance, 0, above=True)
-    reward = mdp.expected_reward
-    scale = jnp.max(jnp.abs(reward))
+    checks.real("max_iterations", max_iterations, 1)
+    reward, scale = mdp.expected_reward, reward_scale(mdp)
     eps = jnp.finfo(mdp.dtype).eps * (mdp.transitions.fan_out + 3)
 
     def lazy(h: Array) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from rljax import checks
 from rljax.mdp import validation
 from rljax.mdp.generated import Generated, Transitions
-from rljax.mdp.transitions import Dense, Sparse, floats, gather
+from rljax.mdp.transitions import Dense, Sparse, flags, floats, gather
 from rljax.structs import pytree_dataclass
 
 
@@ -71,8 +71,8 @@ the action is not available there, set mask[0, 0] to False.
         transitions = transitions if isinstance(transitions, Transitions) else Dense(floats("probability", transitions))
         dtype, num_states = transitions.dtype, transitions.num_states
         checks.real("gamma", gamma, 0, 1)
-        terminal = jnp.zeros(num_states, bool) if terminal is None else jnp.asarray(terminal)
-        mask = jnp.ones((num_states, transitions.num_actions), bool) if mask is None else jnp.asarray(mask)
+        terminal = jnp.zeros(num_states, bool) if terminal is None else flags("terminal", terminal)
+        mask = jnp.ones((num_states, transitions.num_actions), bool) if mask is None else flags("mask", mask)
         if initial is None:
             alive = (~terminal if terminal.dtype == bool else terminal == 0).astype(dtype)
             initial = jnp.where(alive.any(), alive / jnp.maximum(alive.sum(), 1), 1 / num_states)
@@ -87,7 +87,7 @@ the action is not available there, set mask[0, 0] to False.
             object.__setattr__(self, name, value)
         validation.shapes(self)
         object.__setattr__(self, "mask", mask | terminal[:, None])
-        validation.numbers(self)
+        object.__setattr__(self, "transitions", validation.numbers(self))
 
     @classmethod
     def sparse(cls, successor: ArrayLike, probability: ArrayLike, reward: ArrayLike, **others: Any) -> TabularMDP:

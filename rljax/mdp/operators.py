@@ -19,6 +19,7 @@ from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.mdp import validation
+from rljax.mdp.generated import Generated
 from rljax.mdp.model import TabularMDP
 
 
@@ -55,11 +56,6 @@ def choose(mdp: TabularMDP, q: Array) -> Sweep:
     return Sweep(jnp.where(mdp.terminal, 0.0, best), jnp.where(mdp.terminal, jnp.int32(0), policy))
 
 
-def named(mdp: TabularMDP, q: Array) -> Array:
-    """Action values [A, S] as people read them: [S, A], -inf where an action is not available, 0 in terminal states."""
-    return jnp.where(mdp.mask.T, jnp.where(mdp.terminal[None], 0.0, q), -jnp.inf).T
-
-
 def q_values(mdp: TabularMDP, v: ArrayLike) -> Array:
     """What each action is worth if v is what follows.
 
@@ -83,7 +79,8 @@ def q_values(mdp: TabularMDP, v: ArrayLike) -> Array:
 
     Sutton & Barto (2018), eq. 4.6.
     """
-    return named(mdp, action_values(mdp, _values(mdp, v)))
+    q = jnp.where(mdp.terminal[None], 0.0, action_values(mdp, _values(mdp, v)))
+    return jnp.where(mdp.mask.T, q, -jnp.inf).T
 
 
 def bellman_optimality(mdp: TabularMDP, v: ArrayLike) -> Array:
@@ -172,10 +169,15 @@ def policy_operator(mdp: TabularMDP, policy: ArrayLike, v: ArrayLike) -> Array:
 
     Sutton & Barto (2018), eq. 4.4.
     """
+    policy = checked(mdp, policy)
+    return jnp.where(mdp.terminal, 0.0, _under(policy, action_values(mdp, _values(mdp, v))))
+
+
+def checked(mdp: TabularMDP, policy: ArrayLike) -> Array:
+    """A policy, [S] int32 actions or [S, A] probabilities, if it is one."""
     policy = jnp.asarray(policy)
     validation.policy(mdp, policy)
-    policy = policy.astype(jnp.int32 if policy.ndim == 1 else mdp.dtype)
-    return jnp.where(mdp.terminal, 0.0, _under(policy, action_values(mdp, _values(mdp, v))))
+    return policy.astype(jnp.int32 if policy.ndim == 1 else mdp.dtype)
 
 
 def reward_under(mdp: TabularMDP, policy: Array) -> Array:
@@ -207,6 +209,16 @@ def greedy(mdp: TabularMDP, v: ArrayLike) -> Array:
     Sutton & Barto (2018), eq. 4.9.
     """
     return sweep(mdp, _values(mdp, v)).policy
+
+
+def reward_scale(mdp: TabularMDP) -> Array:
+    """[] max sum_s' P(s' | s, a) |r(s, a, s')| over what can be done: what the rounding of expected rewards is relative to."""
+    if mdp.reward is None:
+        assert isinstance(mdp.transitions, Generated)
+        size = mdp.transitions.everywhere(lambda _, probability, reward: jnp.sum(probability * jnp.abs(reward)))
+    else:
+        size = mdp.with_parts(reward=jnp.abs(mdp.reward)).expected_reward
+    return jnp.max(jnp.where(mdp.mask.T & ~mdp.terminal[None], size, 0.0))
 
 
 def soft_bellman(mdp: TabularMDP, v: ArrayLike, temperature: ArrayLike) -> Array:

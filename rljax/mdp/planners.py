@@ -200,6 +200,7 @@ def gauss_seidel(levels: Levels | None = None, fraction: float | Array = 0.03, m
     checks.integer("max_sweeps", max_sweeps, 1)
 
     def memory(mdp: TabularMDP) -> Any:
+        _stored(mdp, "Gauss-Seidel")
         order = levels or in_blocks(mdp.num_states, mdp.num_states if mdp.num_states <= 1024 else 256)
         if order.states is not None and order.place is not None:
             checks.same_shape(levels=order.states, states=mdp.terminal)
@@ -225,7 +226,8 @@ def gauss_seidel(levels: Levels | None = None, fraction: float | Array = 0.03, m
 
         enough = fraction * jnp.max(jnp.abs(state.value - state.v))
         going = lambda carry: (carry[1] > enough) & (carry[2] < max_sweeps)
-        v = jnp.where(mdp.terminal, 0.0, state.value + state.low)
+        below = jnp.where(jnp.abs(state.low) > 2.0 * state.slack, state.low, 0.0)  # else it is the noise of rounding
+        v = jnp.where(mdp.terminal, 0.0, state.value + jnp.where(jnp.isfinite(below), below, 0.0))
         v = v if order.states is None else gather(v, order.states)
         v, *_ = lax.while_loop(going, sweep, (v, jnp.asarray(jnp.inf, v.dtype), jnp.int32(0)))
         return v if order.place is None else gather(v, order.place), state.memory

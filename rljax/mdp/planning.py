@@ -35,7 +35,7 @@ from jax import Array, lax
 from rljax import checks
 from rljax.mdp import evaluation
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.operators import Sweep, action_values, choose, named, sweep
+from rljax.mdp.operators import Sweep, action_values, choose, q_values, reward_scale, sweep
 from rljax.structs import pytree_dataclass
 
 
@@ -45,7 +45,7 @@ class Solution:
 
     v: Array  # [S] values, at most `bound` away from V* everywhere
     q: Array  # [S, A] action values, as close; -inf where an action is not available
-    policy: Array  # [S] int32, greedy in v: its own values are at most 2 `bound` below V*
+    policy: Array  # [S] int32, greedy in the values backed up last: its own are at most 2 `bound` below V*
     bound: Array  # [] certified max_s |v(s) - V*(s)|, rounding included
     converged: Array  # [] bool: bound <= tolerance
     iterations: Array  # [] int32 full backups
@@ -56,7 +56,7 @@ class Facts(NamedTuple):
     """What a certificate has to know of the problem, found once."""
 
     horizon: Array  # [] how often an error of one backup may repeat
-    rounding: Array  # [] how far a backup and all that repeat it may be off, of the largest numbers in it
+    rounding: Array  # [] how far a backup may be off, of the largest numbers in it
     reward: Array  # [] the largest
 
 
@@ -74,24 +74,33 @@ class PlanState(NamedTuple):
     @property
     def low(self) -> Array:
         """[]: T v + low <= V*."""
-        return -self.facts.horizon * self.extremes[0]
+        return -self._repeated(self.extremes[0])
 
     @property
     def high(self) -> Array:
         """[]: V* <= T v + high."""
-        return self.facts.horizon * self.extremes[1]
+        return self._repeated(self.extremes[1])
 
     @property
     def slack(self) -> Array:
         """[] what rounding may have added to either."""
-        return self.facts.rounding * (
-            self.extremes[2] + self.facts.reward + jnp.maximum(jnp.abs(self.low), jnp.abs(self.high))
-        )
+        largest = self.extremes[2] + self.facts.reward + jnp.maximum(jnp.abs(self.low), jnp.abs(self.high))
+        return self.facts.rounding * (largest + self._repeated(largest))
 
     @property
     def bound(self) -> Array:
         """[] certified error of the middle."""
         return 0.5 * (self.high - self.low) + self.slack
+
+    @property
+    def stalled(self) -> Array:
+        """[] bool: most of the bound is rounding; or, if no bound can be proven, all change is."""
+        spread, unproven = self.extremes[0] + self.extremes[1], jnp.isinf(self.facts.horizon)
+        noise = self.facts.rounding * (self.extremes[2] + self.facts.reward)
+        return jnp.where(unproven, spread <= noise, 0.5 * (self.high - self.low) <= 0.5 * self.slack)
+
+    def _repeated(self, gain: Array) -> Array:
+        return jnp.where(gain == 0, 0.0, self.facts.horizon * gain)  # also of an infinite horizon
 
 
 class Planner(NamedTuple):
@@ -124,7 +133,7 @@ def solve(
       `Solution`; read `converged` or `bound`.
 
     Errors:
-      ValueError: a tolerance that is not positive.
+      ValueError: a tolerance that is not positive. TypeError: no planner.
 
     Example:
       >>> from rljax.mdp import planners, problems
@@ -136,17 +145,28 @@ def solve(
     """
     checks.real("tolerance", tolerance, 0, above=True)
     checks.real("max_iterations", max_iterations, 1)
+    if not isinstance(planner, Planner):
+        raise TypeError(
+            f"planner is {planner!r}; expected one that was made: planners.value_iteration(), with its brackets."
+        )
+    known = facts(mdp)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)  # once, not in every round
 
     def going(state: PlanState) -> Array:
-        rounding_rules = 0.5 * (state.high - state.low) <= 0.5 * state.slack
-        return (state.bound > tolerance) & ~rounding_rules & (state.iterations < max_iterations)
+        return (state.bound > tolerance) & ~state.stalled & (state.iterations < max_iterations)
 
-    state = lax.while_loop(going, lambda state: advance(mdp, planner, state), begin(mdp, planner, start))
+    state = lax.while_loop(going, lambda state: advance(mdp, planner, state), begin(mdp, planner, known, start))
     return conclude(mdp, planner, state, tolerance)
 
 
-def begin(mdp: TabularMDP, planner: Planner, start: Array | None = None) -> PlanState:
+def facts(mdp: TabularMDP) -> Facts:
+    """Of a problem whose rewards are as they were given: rounding is relative to rewards on arrival, not to their mean."""
+    # A sum of n products is off by at most (n + 1) eps of its largest term's bound.
+    rounding = jnp.asarray((mdp.transitions.fan_out + 3) * jnp.finfo(mdp.dtype).eps, mdp.dtype)
+    return Facts(effective_horizon(mdp), rounding, reward_scale(mdp))
+
+
+def begin(mdp: TabularMDP, planner: Planner, known: Facts, start: Array | None = None) -> PlanState:
     """The first full backup; that of 0 are the rewards, and nothing of the transitions is read."""
     if start is None:
         v, q = jnp.zeros(mdp.num_states, mdp.dtype), mdp.expected_reward
@@ -154,11 +174,7 @@ def begin(mdp: TabularMDP, planner: Planner, start: Array | None = None) -> Plan
         checks.same_shape(start=start, states=mdp.terminal)
         v = jnp.where(mdp.terminal, 0.0, jnp.asarray(start, mdp.dtype))
         q = action_values(mdp, v)
-    horizon = effective_horizon(mdp)
-    # A sum of n products is off by at most (n + 1) eps of its largest term's bound; all later backups repeat the error.
-    rounding = (mdp.transitions.fan_out + 3) * jnp.finfo(mdp.dtype).eps * (1.0 + horizon)
-    facts = Facts(horizon, rounding, jnp.max(jnp.abs(mdp.expected_reward)))
-    return _certify(v, choose(mdp, q), jnp.int32(1), planner.memory(mdp), facts)
+    return _certify(v, choose(mdp, q), jnp.int32(1), planner.memory(mdp), known)
 
 
 def advance(mdp: TabularMDP, planner: Planner, state: PlanState) -> PlanState:
@@ -168,19 +184,19 @@ def advance(mdp: TabularMDP, planner: Planner, state: PlanState) -> PlanState:
 
 
 def conclude(mdp: TabularMDP, planner: Planner, state: PlanState, tolerance: float | Array) -> Solution:
-    """The middle of what is certain."""
-    v = jnp.where(mdp.terminal, 0.0, state.value + 0.5 * (state.low + state.high))
-    q = action_values(mdp, v)
-    policy, bound = choose(mdp, q).policy, state.bound
-    return Solution(v, named(mdp, q), policy, bound, bound <= tolerance, state.iterations, planner.name)
+    """The middle of what is certain, and the policy that is: greedy in what was backed up, not in the middle."""
+    middle = 0.5 * (state.low + state.high)
+    v = jnp.where(mdp.terminal, 0.0, state.value + jnp.where(jnp.isfinite(middle), middle, 0.0))
+    bound = state.bound
+    return Solution(v, q_values(mdp, v), state.policy, bound, bound <= tolerance, state.iterations, planner.name)
 
 
-def _certify(v: Array, swept: Sweep, iterations: Array, memory: Any, facts: Facts) -> PlanState:
+def _certify(v: Array, swept: Sweep, iterations: Array, memory: Any, known: Facts) -> PlanState:
     # Where nothing ends, the least and largest gain repeat for ever; where something does, it may be 0 at any time, as it
     # is in terminal states.
     gain = swept.value - v
     extremes = jnp.max(jnp.stack([-gain, gain, jnp.abs(v)]), axis=1)  # in one go: many small kernels are slow
-    return PlanState(v, swept.value, swept.policy, extremes, iterations, memory, facts)
+    return PlanState(v, swept.value, swept.policy, extremes, iterations, memory, known)
 
 
 def effective_horizon(mdp: TabularMDP, max_iterations: int = 100_000) -> Array:

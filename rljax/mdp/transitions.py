@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
@@ -133,19 +134,14 @@ class Sparse:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "probability", floats("probability", self.probability))
-        if not jnp.issubdtype(jnp.result_type(self.successor), jnp.integer):
-            raise TypeError(
-                f"successor has type {jnp.result_type(self.successor)}; expected integers, the numbers of states. "
-                "Convert it: successor.astype(int)."
-            )
-        object.__setattr__(self, "successor", jnp.asarray(self.successor, jnp.int32))
+        object.__setattr__(self, "successor", _numbers("successor", self.successor))
         checks.same_shape(successor=self.successor, probability=self.probability)
         three_axes(successor=self.successor)
 
     @classmethod
     def of(cls, successor: ArrayLike, probability: ArrayLike) -> Sparse:
         """From lists in reading order, [S, A, B]."""
-        return cls(jnp.asarray(successor).T, jnp.asarray(probability).T)
+        return cls(_numbers("successor", successor).T, floats("probability", probability).T)
 
     @property
     def num_states(self) -> int:
@@ -263,6 +259,36 @@ def floats(name: str, value: Any) -> Array:
         raise TypeError(
             f"{name} has type {array.dtype}; expected float32 or float64. Convert it: {name}.astype(float)."
         )
+    return array
+
+
+def flags(name: str, value: Any) -> Array:
+    """`value` as an array, whose type is yet to be looked at; what is no array of numbers is refused."""
+    return jnp.asarray(_table(name, value, "True or False"))
+
+
+def _numbers(name: str, value: Any) -> Array:
+    """`value` as int32 numbers of states."""
+    array = _table(name, value, "integers, the numbers of states")
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(
+            f"{name} has type {array.dtype}; expected integers, the numbers of states. Convert it: {name}.astype(int)."
+        )
+    if isinstance(array, np.ndarray) and array.size and max(-int(array.min()), int(array.max())) >= 2**31:
+        # It would come back as another state.
+        raise ValueError(f"{name} goes from {array.min()} to {array.max()}; expected numbers of states, below {2**31}.")
+    return jnp.asarray(array, jnp.int32)
+
+
+def _table(name: str, value: Any, wanted: str) -> Array | np.ndarray:
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} is no rectangular array ({error}); expected {wanted}.") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} holds {array.dtype} ({value!r:.60}); expected {wanted}, in a rectangular array.")
     return array
 
 

@@ -5,6 +5,7 @@ Everything is vectorised: a million states take a second or two. Messages name s
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -55,14 +56,18 @@ def shapes(given: TabularMDP) -> None:
         )
 
 
-def numbers(given: TabularMDP) -> None:
+def numbers(given: TabularMDP) -> Transitions:
     """Facts of concrete numbers: laws of probability, finite rewards, something to do everywhere, an end if gamma = 1.
+
+    Returns:
+      The transitions; rows whose sum is off by more than rounding are divided by it, since planners prove things of sums of 1.
 
     Errors:
       ValueError: naming state, action, value and what to do.
     """
+    transitions = given.transitions
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(given)):
-        return
+        return transitions
     mask, terminal = np.asarray(given.mask), np.asarray(given.terminal)
     stuck = ~mask.any(axis=1)
     if stuck.any():
@@ -73,12 +78,13 @@ def numbers(given: TabularMDP) -> None:
     if given.reward is not None:
         _rewards(np.asarray(given.reward), "successor" if isinstance(given.transitions, Dense) else "place")
     _initial(np.asarray(given.initial), terminal)
-    if isinstance(given.transitions, Generated):
-        _generated(given.transitions, live)
+    if isinstance(transitions, Generated):
+        _generated(transitions, live)
     else:
-        _probabilities(given.transitions, live)
+        transitions = _probabilities(transitions, live)
     if float(given.gamma) == 1.0:
-        _ends(given.transitions, live, terminal)
+        _ends(transitions, live, terminal)
+    return transitions
 
 
 def policy(given: TabularMDP, policy: Any) -> None:
@@ -165,7 +171,7 @@ def _initial(initial: np.ndarray, terminal: np.ndarray) -> None:
         raise ValueError(f"initial sums to {initial.dtype.type(total)!s}; expected 1. Divide it by its sum.")
 
 
-def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> None:
+def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> Dense | Sparse:
     probability = np.asarray(transitions.probability)
     sparse = isinstance(transitions, Sparse)
     at = lambda s, a, b: (b, a, s) if sparse else (s, a, b)
@@ -187,6 +193,12 @@ def _probabilities(transitions: Dense | Sparse, live: np.ndarray) -> None:
         )
     if isinstance(transitions, Sparse):
         _successors(np.asarray(transitions.successor), probability)
+    off = (np.abs(total - 1.0) > transitions.fan_out * np.finfo(probability.dtype).eps) & live
+    if not off.any():
+        return transitions
+    divisor = np.where(off, total, 1.0)
+    exact = probability / (divisor.T[None] if sparse else divisor[:, :, None])
+    return dataclasses.replace(transitions, probability=jnp.asarray(exact.astype(probability.dtype)))
 
 
 def _sum(s: Any, a: Any, total: np.floating) -> str:
