@@ -74,7 +74,7 @@ def main(
     start = int(np.argmax(np.asarray(model.initial)))
     mdp_plots.maze(
         path / "maze.png",
-        layout.image(values),
+        layout.image(np.where(np.asarray(model.terminal), values.max(), values)),  # not as dark as the worst
         steps,
         [(int(r), int(c)) for r, c in layout.cell[route]],
         title=f"A maze: one step in {1 / slip:.3g} goes astray" if slip else "A maze",

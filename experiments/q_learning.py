@@ -146,7 +146,7 @@ def main(
                 "mean": f"{row['mean']:.3f}",
                 "5 %": f"{row['percentile_5']:.2f}",
                 "95 %": f"{row['percentile_95']:.2f}",
-                "chapter": f"{row['chapter']:.2f}",
+                "chapter" if steps == 10_000 else "chapter, 10 000 steps": f"{row['chapter']:.2f}",
                 "seeds below": "all equal" if equal[k] == 1 else f"{row['quantile_of_chapter']:.1%}",
             }
             for k, (name, row) in enumerate(zip(names, rows, strict=True))

@@ -56,7 +56,7 @@ def main(
     trace_decays = tuple(dict.fromkeys(trace_decays))
     if quick:
         seeds, steps, walks = min(seeds, 20), min(steps, 1000), min(walks, 5)
-        trace_decays, num_step_sizes = trace_decays[:: max(1, len(trace_decays) // 3)], min(num_step_sizes, 5)
+        trace_decays, num_step_sizes = trace_decays[:: -(-len(trace_decays) // 3)], min(num_step_sizes, 5)
     checks.seed(seed)
     for name, value in (
         ("seeds", seeds),

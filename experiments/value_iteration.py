@@ -96,7 +96,7 @@ def main(
             make = lambda gamma, v_star, name=name: agents.planner(
                 mdp.problems.chapter_mdp(gamma), methods.METHODS[name](), v_star=v_star
             )
-            with _console.bar(name.replace("_", " "), sweeps - 1) as bar:
+            with _console.bar(methods.METHODS[name]().name, sweeps - 1) as bar:
 
                 def show(progress: train.Progress, bar: _console.Bar = bar) -> None:
                     bar.update(progress.steps, f"proven error at most {progress.metrics['bound'][-1].max():.1e}")
@@ -161,7 +161,7 @@ def main(
         if len(names) > 1:
             mdp_plots.errors(
                 path / f"planners_{gamma:g}.png",
-                {name.replace("_", " "): (count, errors) for name, errors in bounds.items()},
+                {methods.METHODS[name]().name: (count, errors) for name, errors in bounds.items()},
                 title=f"Planners on the chapter's MDP, gamma {gamma:g}: certified errors",
                 xlabel="full backups of all states (what a planner does in between is not counted)",
                 ylabel="certified error, rounding included (in units of reward)",
@@ -195,7 +195,7 @@ def main(
         ]
         + [
             {
-                "": f"certified by {name.replace('_', ' ')}",
+                "": f"certified by {methods.METHODS[name]().name}",
                 **{f"gamma {gamma}": text(row["sweeps_until_certified"][name]) for gamma, row in summary.items()},
             }
             for name in names[1:]

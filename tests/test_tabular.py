@@ -536,7 +536,9 @@ def test_bad_explorations_policies_and_environments_are_refused():
         tabular.softmax(0.0)
     with pytest.raises(ValueError, match="state 1: the policy takes action 1; expected one of"):
         tabular.predict(chapter(), jnp.array([0, 1, 1]))
-    with pytest.raises(ValueError, match="equal shapes"):
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) is given; expected whole actions"):
         tabular.predict(chapter(), jnp.zeros((2, 3)))
+    with pytest.raises(ValueError, match="state 0: the policy's probabilities sum to 2"):
+        tabular.predict(chapter(), jnp.array([[1.0, 1, 0], [1, 0, 0], [0, 1, 0]]))
     with pytest.raises(TypeError, match="expected a TabularEnv"):
         tabular.control(object())

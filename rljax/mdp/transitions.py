@@ -288,7 +288,7 @@ def _table(name: str, value: Any, wanted: str) -> Array | np.ndarray:
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} is no rectangular array ({error}); expected {wanted}.") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} holds {array.dtype} ({value!r:.60}); expected {wanted}, in a rectangular array.")
+        raise TypeError(f"{name} holds {array.dtype}; expected {wanted}, in a rectangular array.")
     return array
 
 

@@ -161,7 +161,9 @@ def maze(
                 scale=1.6,
                 pivot="mid",
                 color="white",
-                width=0.05,
+                edgecolor="0.2",  # on bright cells too
+                linewidth=0.5,
+                width=0.06,
                 zorder=3,
                 units="xy",
                 headwidth=4,
