@@ -62,7 +62,7 @@ def test_plans_are_as_good_as_they_say(name):
     with jax.enable_x64(True):
         model = padded(mdp.from_gymnasium(env, gamma=gamma))
         live = ~np.asarray(model.terminal)[: len(want)]
-        for method in ("auto", "value_iteration", "policy_iteration", "modified_policy_iteration", "anderson"):
+        for method in ("auto", *planners.METHODS):
             found = plan(model, method, tolerance=1e-8)
             assert bool(found.converged)
             error = np.abs(np.asarray(found.v)[: len(want)] - want)[live].max()
