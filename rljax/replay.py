@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
@@ -81,8 +82,8 @@ def uniform(capacity: int) -> Replay:
     the ring: always add blocks of the same T. With `valid` [T, N] and N = 1 only the valid rows enter, in order, whatever
     T is: a `deque(maxlen=capacity)`.
 
-    `sample(key, state, batch_size)`: costs the same for any capacity. At least n rows must have been added: compiled code
-    cannot refuse, and returns slots that were never written.
+    `sample(key, state, batch_size)`: as many reads for any capacity, slower ones where no cache holds it. At least n rows must
+    have been added: compiled code cannot refuse, and returns slots that were never written.
 
     `update(state, index, priority)`: the state as it is.
 
@@ -196,8 +197,7 @@ def prioritised(capacity: int, *, alpha: ArrayLike = 0.6, beta: ArrayLike = 0.4,
 
     def sample(key: Array, state: PrioritisedState, batch_size: int) -> Sample:
         _check_sample(key, state, batch_size)
-        index = _descend(noise.fused(key), state.sums, batch_size)
-        p = _flat(state.sums[-1])[index]
+        index, p = _descend(noise.fused(key), state.sums, batch_size)
         weight = (p.min() / p) ** jnp.asarray(beta, jnp.float32)
         return Sample(_windows(state, index), index, weight)
 
@@ -205,6 +205,11 @@ def prioritised(capacity: int, *, alpha: ArrayLike = 0.6, beta: ArrayLike = 0.4,
         checks.same_shape(index=index, priority=priority)
         checks.rank(1, priority=priority)
         checks.real("priority", priority, 0, below=True, batch=True)
+        if (
+            not isinstance(index, jax.core.Tracer)
+            and not ((np.asarray(index) >= 0) & (np.asarray(index) < capacity)).all()
+        ):
+            raise ValueError(f"index is {index}; expected slots 0 ... {capacity - 1}, as `sample` says them.")
         priority = jnp.abs(jnp.asarray(priority, jnp.float32))
         finite = jnp.isfinite(priority)
         highest = jnp.maximum(state.highest, jnp.max(priority, where=finite, initial=0.0))
@@ -305,18 +310,21 @@ def _renew(sums: tuple[Array, ...], leaves: Array, index: Array) -> tuple[Array,
     return tuple(renewed)
 
 
-def _descend(key: Array, sums: tuple[Array, ...], batch_size: int) -> Array:
-    """[batch] slots, drawn with probabilities proportional to the leaves."""
+def _descend(key: Array, sums: tuple[Array, ...], batch_size: int) -> tuple[Array, Array]:
+    """[batch] slots, drawn with probabilities proportional to the leaves, and [batch] these leaves.
+
+    They are taken from the groups that are read anyway: whoever read them once more would make XLA copy the tree.
+    """
     uniforms = jax.random.uniform(key, (len(sums), batch_size), jnp.float32)
-    index = jnp.zeros(batch_size, jnp.int32)
+    index, leaf = jnp.zeros(batch_size, jnp.int32), jnp.ones(batch_size, jnp.float32)
     for u, level in zip(uniforms, sums, strict=True):
         weight = level[index]  # [batch, FAN]
         upto = jnp.cumsum(weight, axis=1)
         # The first child whose sum is not zero and reaches beyond u. Rounding may leave none: then the largest.
         beyond = (weight > 0) & (upto > u[:, None] * upto[:, -1:])
-        child = jnp.where(beyond.any(1), beyond.argmax(1), weight.argmax(1))
-        index = index * FAN + child.astype(jnp.int32)
-    return index
+        child = jnp.where(beyond.any(1), beyond.argmax(1), weight.argmax(1)).astype(jnp.int32)
+        index, leaf = index * FAN + child, jnp.take_along_axis(weight, child[:, None], axis=1)[:, 0]
+    return index, leaf
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------

@@ -82,13 +82,15 @@ def test_a_ring_takes_no_more_than_its_data() -> None:
 @pytest.mark.parametrize("make", [replay.uniform, replay.prioritised])
 @pytest.mark.parametrize("members", [1, 16])
 def test_rings_are_written_in_place(make, members) -> None:
-    """One member alone, or several under `vmap`: no copy of the buffers in a loop of writes and draws."""
+    """One member alone, or several under `vmap`: no copy of the buffers in a loop of writes, draws and new priorities."""
     memory = make(20_000)
-    state = jax.vmap(lambda _: memory.init(jnp.zeros(32), 1, 1))(jnp.arange(members))
+    state = jax.vmap(lambda _: memory.init(jnp.zeros(2), 1, 1))(jnp.arange(members))  # priorities weigh
 
     def both(key: jax.Array, state: replay.State) -> tuple[replay.State, jax.Array]:
-        state = memory.add(state, jnp.ones((10, 1, 32)))
-        return state, memory.sample(key, state, 32).transition.sum()
+        state = memory.add(state, jnp.ones((10, 1, 2)))
+        drawn = memory.sample(key, state, 32)
+        error = drawn.transition.mean(axis=(1, 2)) - 1.0
+        return memory.update(state, drawn.index, error), jnp.vdot(drawn.weight, error)
 
     def many(state: replay.State, keys: jax.Array) -> tuple[replay.State, jax.Array]:
         return jax.lax.scan(lambda state, keys: jax.vmap(both)(keys, state), state, keys)
@@ -150,3 +152,6 @@ def test_negative_priorities_and_nan_are_refused():
     for wrong in (-1.0, np.nan):
         with pytest.raises(ValueError, match="priority"):
             memory.update(state, jnp.array([0], jnp.int32), jnp.array([wrong], jnp.float32))
+    for wrong in (-1, 4):  # no slot: a leaf of nothing would be drawn
+        with pytest.raises(ValueError, match=r"expected slots 0 \.\.\. 3"):
+            memory.update(state, jnp.array([wrong], jnp.int32), jnp.array([1.0], jnp.float32))

@@ -93,9 +93,10 @@ def learning_curves(
             for outer, alpha in ((0.05, 0.15), (0.25, 0.25)):
                 low, high = np.quantile(curve.filled, [outer, 1 - outer], axis=1)
                 axis.fill_between(curve.steps, low, high, color=colour, alpha=alpha, linewidth=0)
-            axis.plot(curve.steps[: curve.half], curve.middle[: curve.half], color=colour, linewidth=2, label=name)
+            line = {"color": colour, "linewidth": 2, "marker": _marker(curve)}
+            axis.plot(curve.steps[: curve.half], curve.middle[: curve.half], label=name, **line)
             rest = slice(max(curve.half - 1, 0), None)
-            axis.plot(curve.steps[rest], curve.middle[rest], color=colour, linewidth=2, linestyle=(0, (1, 1)))
+            axis.plot(curve.steps[rest], curve.middle[rest], linestyle=(0, (1, 1)), **line)
             if len(curve.stops):
                 foot = axis.get_xaxis_transform()
                 axis.plot(curve.stops, np.full(len(curve.stops), 0.03), "|", color=colour, markersize=9, transform=foot)
@@ -107,6 +108,7 @@ def learning_curves(
         if best_possible is not None:
             place = {"textcoords": "offset points", "color": "0.4", "fontsize": 8}
             axes[0, 0].annotate("best possible", (1, best_possible), (0, 3), **place)
+        axes[0, 0].xaxis.get_major_locator().set_params(integer=True)
         lowest = min(float(curve.filled.min()) for curve in drawn.values())
         axes[0, 0].set_ylim(bottom=min(0.0, 1.05 * lowest))  # a return may be negative
         seeds = next(iter(drawn.values())).filled.shape[1]
@@ -185,8 +187,7 @@ def search_curves(
                 curve = _curve(np.asarray(search[kind], float), longest)
                 low, high = np.quantile(curve.filled, [0.25, 0.75], axis=1)
                 axis.fill_between(curve.steps, low, high, color=colour, alpha=0.25, linewidth=0)
-                marker = "o" if len(curve.steps) == 1 else None  # a line through one point would not be seen
-                axis.plot(curve.steps, curve.middle, color=colour, linewidth=2, label=kind, marker=marker)
+                axis.plot(curve.steps, curve.middle, color=colour, linewidth=2, label=kind, marker=_marker(curve))
             if best_possible is not None:
                 upper.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
             lower.xaxis.get_major_locator().set_params(integer=True)
@@ -215,6 +216,10 @@ class _Curve(NamedTuple):
     middle: np.ndarray  # [T]
     half: int  # steps that at least half of the seeds took
     stops: np.ndarray  # the last steps of those that stopped before the longest curve ends
+
+
+def _marker(curve: _Curve) -> str | None:
+    return "o" if len(curve.steps) == 1 else None  # a line through one point would not be seen
 
 
 def _curve(values: np.ndarray, longest: int) -> _Curve:
