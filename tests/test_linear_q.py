@@ -203,6 +203,9 @@ def test_a_run_that_diverges_is_stopped_and_keeps_finite_weights():
             r"features.rate has shape \(3,\); expected \(\) or",
         ),
         ({"features": features.Features(lambda o: o, 4, -1.0)}, "features.rate is -1"),
+        ({"learning_rate": lambda steps: None}, r"learning_rate\(steps\) is None; expected a number"),
+        ({"learning_rate": lambda steps: jnp.ones(3)}, r"learning_rate\(steps\) is .*3.*; expected a number"),
+        ({"epsilon": lambda steps, more: steps}, r"epsilon\(steps\) is no function of one number"),
     ],
 )
 def test_refusals(options, message):

@@ -30,17 +30,24 @@ def at(value: ArrayLike | Schedule, steps: Array, dtype: Any) -> Array:
         return jnp.asarray(value(steps), dtype)
 
 
-def epsilon(epsilon: Any) -> None:
-    """A share of random actions, or a schedule of it. Traced: nothing is computed."""
-    if not callable(epsilon):
-        checks.real("epsilon", epsilon, 0, 1)
-        return
-    with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers and floats
-        share = jax.eval_shape(epsilon, jax.ShapeDtypeStruct((), jnp.int32))
-    if getattr(share, "shape", None) != ():
+def epsilon(value: Any) -> None:
+    """A share of random actions, or a schedule of it."""
+    if callable(value):
+        schedule("epsilon", value, "optax.linear_schedule(1.0, 0.05, 10_000)")
+    else:
+        checks.real("epsilon", value, 0, 1)
+
+
+def schedule(name: str, value: Callable[..., Any], example: str) -> None:
+    """A function of the steps so far, to a number. Traced: nothing is computed."""
+    try:
+        with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers and floats
+            number = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
+    except TypeError as error:
+        number = f"no function of one number ({error})"
+    if getattr(number, "shape", None) != ():
         raise ValueError(
-            f"epsilon(steps) is {share}; expected a number, []. Take one of optax's schedules, such as "
-            "optax.linear_schedule(1.0, 0.05, 10_000)."
+            f"{name}(steps) is {number}; expected a number, []. Take one of optax's schedules, such as {example}."
         )
 
 

@@ -26,13 +26,19 @@ One step of the algorithm, for action values q with parameters theta and older p
 Departures from the papers:
 
 1. Environment steps and updates alternate in blocks, K N steps and then M updates; epsilon is constant within a block.
-2. `target_every` counts updates, not environment steps. (Stable-Baselines3 counts environment steps; with its tuned CartPole
-   settings, 128 updates in one go after every 256 steps, that is one copy for 128 updates, whatever else is written.)
+2. `target_every` counts updates, as Mnih et al. say. (Stable-Baselines3 counts environment steps; with its tuned CartPole
+   settings, 128 updates in one go after every 256 steps, that is one copy for 128 updates, whatever else is written.) The
+   default copies nothing: no older parameters are kept unless asked for.
 3. Rewards are not clipped, and errors only by the Huber loss; gradients are clipped where the optimiser says so.
 4. A time limit is not a death: the value of the true successor counts on. The papers have no time limits.
-5. Prioritised replay corrects with a constant exponent beta, where Schaul et al. anneal it to 1.
+5. Prioritised replay corrects with a constant exponent beta, where Schaul et al. anneal it to 1, and draws independently, where
+   they take one of each stratum.
 6. n-step targets are not corrected for exploration in between; as in Rainbow.
-7. Priorities of distributions are their losses; Rainbow takes C51's relative entropy, less the target's own entropy.
+7. Priorities of distributions are their losses, cross entropies for C51; Rainbow takes the relative entropy.
+8. The optimiser is Adam; Mnih et al. take RMSProp.
+9. The dueling head shares all hidden layers, and scales no gradients; Wang et al. have two streams from the last convolution
+   on, and gradients times 1 / sqrt(2) below.
+10. Munchausen rewards with distributions (C51, QR) are of no paper; they are the same equation under the same head.
 """
 
 from __future__ import annotations

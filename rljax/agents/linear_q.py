@@ -98,7 +98,9 @@ def linear_q(
     for name, value in {**sizes, "max_steps": max_steps}.items():
         checks.integer(name, value, 1)
     checks.real("gamma", gamma, 0, 1)
-    if not callable(learning_rate):
+    if callable(learning_rate):
+        common.schedule("learning_rate", learning_rate, "optax.exponential_decay(0.1, 10_000, 0.5)")
+    else:
         checks.real("learning_rate", learning_rate, 0, above=True, below=True)
     common.epsilon(epsilon)
     num_actions = _check_fit(env, features, available)
