@@ -99,6 +99,11 @@ def test_the_rest_is_handed_on():
         (BOOK, changed(BOOK_REWARDS, 1, 2, [0, 0]), None, ValueError, r"rewards\[1\]\[2\] is \[0, 0\]; expected 3 numbers"),
         (BOOK, changed(BOOK_REWARDS, 1, 2, [0, 0, np.nan]), None, ValueError, "action 2, successor 2: the reward is nan"),
         (BOOK, [1, 2], None, ValueError, r"reward has shape \(2,\)"),
+        (BOOK, BOOK_REWARDS, [[0.5], [0], [1]], TypeError, r"possible_actions\[0\] is \[0\.5\]; expected the actions"),
+        (BOOK, BOOK_REWARDS, [0, 0, 1], TypeError, r"possible_actions\[0\] is 0; expected the actions of state 0"),
+        (BOOK, None, None, TypeError, "rewards is None; expected rewards"),
+        (BOOK, [1.0, [1.0, 2.0], 3.0], None, TypeError, "expected numbers, as many in each row"),
+        ([0.5, 0.5], [1.0, 2.0], None, TypeError, "transition_probabilities.* expected"),
         ([], [], None, ValueError, "none of them empty"),
         ([[], []], [[], []], None, ValueError, "none of them empty"),
     ],
@@ -236,6 +241,8 @@ def test_actions_that_a_table_does_not_have_are_not_available():
         ({0: {0: [(np.nan, 0, 1.0, False)]}}, ValueError, "state 0, action 0: .* is nan"),
         ({0: {0: [(1.0, 0, np.inf, False)]}}, ValueError, "state 0, action 0, place 0: the reward is inf"),
         ({0: {0: [(1.0, 1, 0.0, False)]}, 1: {}}, ValueError, "state 1 has no available action"),
+        ({0: {0: [(1.0, 0, 0.0)]}}, TypeError, r"state 0, action 0: \(1\.0, 0, 0\.0\) is given; expected \(prob"),
+        ({0: {0: [(1.0, 0.0, 0.0, False)]}}, TypeError, "the successor is a whole number"),
     ],
 )
 def test_tables_that_are_refused(table, error, message):

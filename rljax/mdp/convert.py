@@ -10,6 +10,7 @@ All but `to_dense` run on the host: how long a list is depends on numbers.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -65,6 +66,10 @@ def from_nested(
                 f"possible_actions has {len(possible_actions)} entries; expected {num_states}, one for a state."
             )
         for s, actions in enumerate(possible_actions):
+            if not (isinstance(actions, Sequence) and all(isinstance(a, numbers.Integral) for a in actions)):
+                raise TypeError(
+                    f"possible_actions[{s}] is {actions!r}; expected the actions of state {s}, whole numbers."
+                )
             for a in actions:
                 if not (0 <= a < num_actions and mask[s, a]):
                     raise ValueError(
@@ -73,12 +78,18 @@ def from_nested(
                     )
                 listed[s, a] = True
         mask = listed
-    if all(isinstance(row, Sequence) and any(np.ndim(x) or x is None for x in row) for row in rewards):
+    if not isinstance(rewards, (Sequence, np.ndarray)):
+        raise TypeError(f"rewards is {rewards!r}; expected rewards[s][a][s'], [s][a] or [s].")
+    nested = lambda x: x is None or isinstance(x, (Sequence, np.ndarray))
+    if all(isinstance(row, Sequence) and any(map(nested, row)) for row in rewards):
         reward, _ = _table("rewards", rewards)
         if reward.shape[:2] != mask.shape:
             raise ValueError(f"rewards has the shape {reward.shape}; expected {probability.shape}.")
     else:
-        reward = np.asarray(rewards, float)
+        try:
+            reward = np.asarray(rewards, float)
+        except (TypeError, ValueError):
+            raise TypeError(f"rewards is {rewards!r}; expected numbers, as many in each row.") from None
     return TabularMDP(Dense(jnp.asarray(probability)), reward, mask=mask, **others)
 
 
@@ -200,6 +211,9 @@ def lists_of(
 
 def _table(name: str, nested: Any) -> tuple[np.ndarray, np.ndarray]:
     """[S, A, S] numbers, 0 for None, and [S, A] bool: where there was not None."""
+    listed = lambda x: isinstance(x, (Sequence, np.ndarray))
+    if not listed(nested) or not all(map(listed, nested)):
+        raise TypeError(f"{name} is {nested!r}; expected {name}[s][a][s'], numbers in nested lists.")
     num_states = len(nested)
     num_actions = len(nested[0]) if num_states else 0
     table, given = np.zeros((num_states, num_actions, num_states)), np.zeros((num_states, num_actions), bool)

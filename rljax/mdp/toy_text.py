@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import numbers
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -83,7 +84,14 @@ def _columns(table: Any) -> tuple[Any, ...]:
     num_states = len(table)
     if set(table) != set(range(num_states)):
         raise ValueError(f"the states are {sorted(table)[:5]}, ...; expected 0 ... {num_states - 1}. Number them so.")
-    rows = [(s, a, t, p, r, end) for s in range(num_states) for a in table[s] for p, t, r, end in table[s][a]]
+    entries = [(s, a, entry) for s in range(num_states) for a in table[s] for entry in table[s][a]]
+    for s, a, entry in entries:
+        if not (isinstance(entry, Sequence) and len(entry) == 4 and isinstance(entry[1], numbers.Integral)):
+            raise TypeError(
+                f"state {s}, action {a}: {entry!r} is given; expected (probability, successor, reward, terminated), of which "
+                "the successor is a whole number."
+            )
+    rows = [(s, a, t, p, r, end) for s, a, (p, t, r, end) in entries]
     if not rows:
         raise ValueError("the table has no transitions; expected at least one. An MDP needs a state and an action.")
     state, action, successor, probability, reward, over = (np.asarray(column) for column in zip(*rows, strict=True))
