@@ -151,7 +151,9 @@ def compared(
             mean = scale * values.mean(axis=1)
             if seeds > 1:
                 error = 1.96 * scale * values.std(axis=1, ddof=1) / seeds**0.5
-                axis.fill_between(steps, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
+                least, most = scale * values.min(axis=1), scale * values.max(axis=1)  # a share is never above 100 %
+                low, high = np.maximum(mean - error, least), np.minimum(mean + error, most)
+                axis.fill_between(steps, low, high, color=colour, alpha=0.2, linewidth=0)
             axis.plot(steps, mean, color=colour, linewidth=2, label=name)
         axis.set_xlim(0, steps[-1])
         axis.set_ylim(0, 104 if percent else None)
