@@ -35,6 +35,9 @@ def under(mdp: TabularMDP, policy: Array) -> TabularMDP:
       mdp: the problem.
       policy: [S] actions, or [S, A] probabilities.
 
+    Errors:
+      ValueError, TypeError: as far as it is known, a policy that is none, naming state and action.
+
     Example:
       >>> from rljax.mdp import planners, planning, problems
       >>> mdp = problems.puterman_two_state(gamma=0.95)
@@ -60,6 +63,9 @@ def evaluate(mdp: TabularMDP, policy: Array) -> Array:
 
     Returns:
       [S]. Gradient reaches rewards, transitions, gamma and a stochastic policy.
+
+    Errors:
+      ValueError, TypeError: as far as it is known, a policy that is none, naming state and action.
 
     Example:
       >>> from rljax.mdp import problems
@@ -131,6 +137,9 @@ def occupancy(mdp: TabularMDP, policy: Array) -> Array:
 
     Returns:
       [S] expected discounted visits, 0 in terminal states; over all states they sum to 1 / (1 - gamma) if nothing ends.
+
+    Errors:
+      ValueError, TypeError: as far as it is known, a policy that is none, naming state and action.
 
     Puterman (1994), sec. 6.9.
     """

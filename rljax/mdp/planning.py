@@ -57,7 +57,7 @@ class Facts(NamedTuple):
 
     horizon: Array  # [] how often an error of one backup may repeat
     rounding: Array  # [] how far a backup may be off, of the largest numbers in it
-    reward: Array  # [] the largest
+    reward: Array  # [] the largest of what can be done, signs aside
 
 
 class PlanState(NamedTuple):
