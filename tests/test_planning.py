@@ -179,6 +179,13 @@ def test_episodes_too_long_to_bound_are_planned_without_a_bound():
             np.testing.assert_allclose(found.v[0], -sum(0.9**-i for i in range(1, n + 1)), rtol=1e-6)
 
 
+def test_a_gamma_that_rounds_to_one_has_no_bound_and_no_nan():
+    m = mdp.problems.river_swim(gamma=0.9)
+    one = lambda gamma: planners.plan(m.with_parts(gamma=gamma), "value_iteration", max_iterations=50)
+    found = jax.jit(one)(jnp.float32(1 - 1e-9))
+    assert np.isinf(found.bound) and np.isfinite(found.v).all() and not bool(found.converged)
+
+
 def test_rounding_is_counted_of_what_can_be_earned():
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
@@ -262,6 +269,8 @@ def test_bad_options_are_refused():
         planners.plan(m, tolerance=0.0)
     with pytest.raises(ValueError, match=r"start has shape \(2,\)"):
         planners.plan(m, start=jnp.zeros(2))
+    with pytest.raises(TypeError, match="expected what mdp"):
+        planners.gauss_seidel(jnp.arange(3))
     with pytest.raises(TypeError, match="with its brackets"):
         planning.solve(m, planners.value_iteration)
     with pytest.raises(ValueError, match="fraction is 2"):

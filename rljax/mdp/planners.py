@@ -196,6 +196,8 @@ def gauss_seidel(levels: Levels | None = None, fraction: float | Array = 0.03, m
 
     Puterman (1994), sec. 6.3.3.
     """
+    if not (levels is None or isinstance(levels, Levels)):
+        raise TypeError(f"levels is {levels!r}; expected what mdp.outwards makes of a problem, or None.")
     checks.real("fraction", fraction, 0, 1, above=True)
     checks.integer("max_sweeps", max_sweeps, 1)
 

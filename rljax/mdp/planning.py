@@ -89,8 +89,9 @@ class PlanState(NamedTuple):
 
     @property
     def bound(self) -> Array:
-        """[] certified error of the middle."""
-        return 0.5 * (self.high - self.low) + self.slack
+        """[] certified error of the middle; inf if none can be proven."""
+        error = 0.5 * (self.high - self.low) + self.slack
+        return jnp.where(jnp.isinf(self.facts.horizon), jnp.inf, error)
 
     @property
     def stalled(self) -> Array:
