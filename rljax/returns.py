@@ -297,15 +297,16 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
     return jnp.where(valid & ~equal, centred / jnp.sqrt(jnp.where(equal, 1.0, variance)), 0.0)
 
 
+def _backward(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
+    # A function of the module, not of each call: outside of `jit` JAX knows by it what it has compiled before.
+    x = ab[0] + ab[1] * x
+    return x, x
+
+
 def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:
     """x_t = a_t + b_t x_{t+1} with x_{T+1} = 0, backwards in time."""
     if not parallel:
-
-        def backward(x: Array, ab: tuple[Array, Array]) -> tuple[Array, Array]:
-            x = ab[0] + ab[1] * x
-            return x, x
-
-        return lax.scan(backward, jnp.zeros_like(a_t[0]), (a_t, b_t), reverse=True)[1]
+        return lax.scan(_backward, jnp.zeros_like(a_t[0]), (a_t, b_t), reverse=True)[1]
 
     def compose(late: tuple[Array, Array], early: tuple[Array, Array]) -> tuple[Array, Array]:
         return early[0] + early[1] * late[0], early[1] * late[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import os
 import tempfile
@@ -25,6 +26,7 @@ if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
     )
 
 import jax
+from jax._src.interpreters import mlir
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -42,6 +44,12 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # Most of it runs once, so it is compiled without optimising the machine code: what a program means is tested here.
 # Where the bits or the speed of what users get matter, `optimised` turns it on again.
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+# For every program that it lowers JAX makes a new MLIR context with all its dialects: a fifth of a small one's time. One will
+# do; private to JAX, so let alone where it is called otherwise.
+if hasattr(mlir, "make_ir_context"):
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
 
 
 # Traces are many small objects that live on: looking through them for garbage again and again took a fifth of the time.

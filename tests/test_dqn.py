@@ -141,7 +141,9 @@ LAKE, _ = mdp.gridworld.gridworld(mdp.gridworld.FROZEN_LAKE_4X4, slip=2 / 3, gam
     [(mdp.problems.chapter_mdp(), 64, 1.0, 1024), (LAKE, 1024, 0.02, 2048)],
     ids=["the chapter's three states", "FrozenLake"],
 )
-def test_one_hot_and_linear_it_is_exact(world: mdp.TabularMDP, num_envs: int, learning_rate: float, batch: int) -> None:
+def test_one_hot_and_linear_it_is_exact(
+    optimised, world: mdp.TabularMDP, num_envs: int, learning_rate: float, batch: int
+) -> None:
     """From random play, within 2 % of the largest of the exact values."""
     exact, env = mdp.plan(world), envs.TabularEnv(world)
     states, actions = exact.q.shape

@@ -111,7 +111,7 @@ def test_td_learning_quick(tmp_path):
     assert len(rows_of(tmp_path / "one" / "errors.csv")) == 5 * len(summary["trace_decays"])
 
 
-def test_td_learning_finds_the_books_valleys(tmp_path):
+def test_td_learning_finds_the_books_valleys(optimised, tmp_path):
     """Sutton & Barto, figure 12.6: an intermediate lambda is best, at a middling step size."""
     options = "--seeds 100 --walks 50 --num-step-sizes 12 --trace-decays 0 0.8 1"
     command_line.run(["td_learning", "--out", "full", *options.split()])

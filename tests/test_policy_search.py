@@ -198,7 +198,7 @@ def test_fitness_is_the_mean_return_of_episodes_that_all_candidates_share() -> N
     assert algorithm.parameters(states[3]).shape == (4,)
 
 
-def test_searches_succeed_and_the_same_key_finds_the_same_champion() -> None:
+def test_searches_succeed_and_the_same_key_finds_the_same_champion(optimised) -> None:
     """Four numbers, from nothing to 500 of 500 in each of 64 fresh episodes."""
     algorithm = agents.policy_search(envs.CartPole(), networks.linear_policy(4))
     keys = jax.random.split(jax.random.key(0), 16)

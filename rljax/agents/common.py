@@ -18,6 +18,7 @@ from rljax import checks
 from rljax.envs.base import Environment
 from rljax.networks import Network
 from rljax.policies import Distribution
+from rljax.structs import Transition
 
 Schedule = Callable[[Array], ArrayLike]  # of the number of steps made, [] int32; optax's schedules are such
 
@@ -87,6 +88,28 @@ def flattened(optimiser: Callable[..., optax.GradientTransformation]) -> Callabl
 
 
 adam = flattened(optax.adam)
+
+
+def largest(before: Array, played: Transition) -> Array:
+    """[] the largest |r| met so far."""
+    return jnp.maximum(before, jnp.abs(played.reward.astype(before.dtype)).max())
+
+
+def credible(q: Array, largest: Array, gamma: ArrayLike) -> Array:
+    """A mean action value [], or infinity once it is a thousand times what any return can be: the run has diverged, though
+    Adam, whose steps have a fixed length, would keep it finite for ever.
+
+        |q| <= 1000 (1 + max |r| / (1 - gamma)),    without end where gamma = 1
+
+    The 1 is for the network's first outputs, before a reward is met. Values somewhat beyond the bound are common, and pass:
+    van Hasselt et al. (2018), Deep reinforcement learning and the deadly triad, "soft divergence".
+
+    Example:
+      >>> credible(jnp.array([99.0, -2e5]), jnp.float32(1.0), 0.99)
+      Array([99., inf], dtype=float32)
+    """
+    rest = 1 - jnp.asarray(gamma, q.dtype)
+    return jnp.where(jnp.abs(q) * rest <= 1000 * (rest + largest), q, jnp.inf)
 
 
 def discrete(env: Environment) -> int:

@@ -91,6 +91,7 @@ class DqnState(NamedTuple):
     memory: Any
     steps: Array  # [] int32, of all environments together
     updates: Array  # [] int32
+    largest: Array  # [] |r| met so far
 
 
 def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
@@ -195,7 +196,8 @@ def dqn(
 
     Returns:
       `Algorithm`; its metrics are `mean_return` (of the last episode that ended in each environment, 0 before the first),
-      `loss` and `q` (the chosen actions' mean estimate), over the block's updates, `epsilon` and `steps`.
+      `loss` and `q` (the chosen actions' mean estimate, infinite once it is far beyond any return: `common.credible`), over
+      the block's updates, `epsilon` and `steps`.
 
     Errors:
       ValueError: numbers out of range; a memory that cannot hold a window of n steps, or blocks; options that contradict
@@ -246,13 +248,15 @@ def dqn(
     def begin(key: Array, example: Transition) -> DqnState:
         params = network.init(key)
         memory_state = memory.init(example, num_envs, n)
-        return DqnState(params, params, transform.init(params), memory_state, jnp.int32(0), jnp.int32(0))
+        zero, nothing = jnp.int32(0), jnp.zeros((), jnp.result_type(float))
+        return DqnState(params, params, transform.init(params), memory_state, zero, zero, nothing)
 
     def wander(key: Array, observation: Any) -> Array:
         return policies.categorical.sample(key, jnp.zeros(actions), mask(observation))
 
     def remember(state: DqnState, played: Transition) -> DqnState:
-        return state._replace(memory=memory.add(state.memory, played), steps=state.steps + block)
+        largest = common.largest(state.largest, played)
+        return state._replace(memory=memory.add(state.memory, played), steps=state.steps + block, largest=largest)
 
     def share(state: DqnState) -> Array:
         return at(epsilon, state.steps, jnp.result_type(float))
@@ -280,6 +284,7 @@ def dqn(
         explored = share(state)
         state, metrics = lax.scan(once, remember(state, played), jnp.arange(num_updates, dtype=jnp.int32))
         metrics = {name: values.mean() for name, values in metrics.items()}
+        metrics["q"] = common.credible(metrics["q"], state.largest, gamma)
         return state, metrics | {"epsilon": explored, "steps": state.steps}
 
     def update(

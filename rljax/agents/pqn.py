@@ -43,6 +43,7 @@ class PqnState(NamedTuple):
     params: Any
     optimiser: optax.OptState
     steps: Array  # [] int32, of all environments together
+    largest: Array  # [] |r| met so far
 
 
 @common.flattened
@@ -92,7 +93,8 @@ def pqn(
 
     Returns:
       `Algorithm`; its metrics are `mean_return` (of the last episode that ended in each environment, 0 before the first),
-      `loss` and `q` (the chosen actions' mean estimate), over the block's updates, `epsilon` and `steps`.
+      `loss` and `q` (the chosen actions' mean estimate, infinite once it is far beyond any return: `common.credible`), over
+      the block's updates, `epsilon` and `steps`.
 
     Errors:
       ValueError: numbers out of range; minibatches that do not divide the steps; a network whose output is not one number
@@ -133,7 +135,7 @@ def pqn(
     def begin(key: Array, example: Transition) -> PqnState:
         del example
         params = network.init(key)
-        return PqnState(params, transform.init(params), jnp.int32(0))
+        return PqnState(params, transform.init(params), jnp.int32(0), jnp.zeros((), jnp.result_type(float)))
 
     def share(state: PqnState) -> Array:
         return at(epsilon, state.steps, jnp.result_type(float))
@@ -158,8 +160,10 @@ def pqn(
         (params, optimiser_state), (loss, q) = lax.scan(
             epoch, (state.params, state.optimiser), jax.random.split(key, epochs)
         )
-        metrics = {"loss": loss.mean(), "q": q.mean(), "epsilon": share(state), "steps": state.steps + block}
-        return PqnState(params, optimiser_state, state.steps + block), metrics
+        steps, largest = state.steps + block, common.largest(state.largest, played)
+        q = common.credible(q.mean(), largest, gamma)
+        metrics = {"loss": loss.mean(), "q": q, "epsilon": share(state), "steps": steps}
+        return PqnState(params, optimiser_state, steps, largest), metrics
 
     def targets(params: Any, played: Transition) -> Array:
         """y [K, N]."""

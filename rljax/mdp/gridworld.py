@@ -21,13 +21,12 @@ from typing import Any
 
 import jax
 import jax.core
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.transitions import Sparse
+from rljax.mdp.transitions import Sparse, floats, numpy_for, placed
 
 FROZEN_LAKE_4X4 = "SFFF\nFHFH\nFFFH\nHFFG"
 FROZEN_LAKE_8X8 = "SFFFFFFF\nFFFFFFFF\nFFFHFFFF\nFFFFFHFF\nFFFHFFFF\nFHHFFFHF\nFHFFHFHF\nFFFHFFFG"
@@ -126,19 +125,24 @@ def gridworld(
     beyond = np.pad(state, 1, constant_values=-1)
     there = [beyond[1 + i : beyond.shape[0] - 1 + i, 1 + j : beyond.shape[1] - 1 + j][free] for i, j in _MOVES]
     target = np.stack([np.where((to < 0) | ends, here, to) for to in there])  # [A, S]
+    xp = numpy_for(slip, step_reward, *rewards.values())
     if not isinstance(slip, jax.core.Tracer) and not np.any(slip):
-        lists = Sparse(jnp.asarray(target[None]), jnp.ones((1, *target.shape)))
+        successor, probability = target[None], np.ones((1, *target.shape))
     else:
-        lists = _astray(target, jnp.asarray(slip, float))
-    pays = jnp.zeros(len(cell))
+        successor, probability = _astray(target, xp.asarray(slip, float), xp)
+    pays = xp.zeros(len(cell))
     for name, reward in rewards.items():
-        pays = jnp.where(symbol == name, jnp.asarray(reward, float), pays)
-    pays = jnp.where(ends[:, None, None], 0.0, jnp.asarray(step_reward, float) + pays[lists.successor.T])
+        pays = xp.where(symbol == name, xp.asarray(reward, float), pays)
+    pays = xp.where(ends[:, None, None], 0.0, xp.asarray(step_reward, float) + pays[successor.T])
     start = symbol == "S"
-    initial = jnp.asarray(start / start.sum(), float) if start.any() else None
-    return TabularMDP(lists, pays, gamma=gamma, terminal=jnp.asarray(ends), initial=initial), Layout(
-        symbols, state, cell
+    mdp = TabularMDP(
+        Sparse(placed(successor), floats("probability", probability)),
+        floats("reward", pays),
+        gamma=gamma,
+        terminal=ends,
+        initial=floats("initial", start / start.sum()) if start.any() else None,
     )
+    return mdp, Layout(symbols, state, cell)
 
 
 def maze(seed: int, height: int, width: int, *, loops: float = 0.0) -> str:
@@ -186,16 +190,17 @@ def maze(seed: int, height: int, width: int, *, loops: float = 0.0) -> str:
     return "".join(symbols.ravel()[:-1])
 
 
-def _astray(target: np.ndarray, slip: jax.Array) -> Sparse:
-    """Lists [3, A, S]: left of the intended way, the way, right of it; where two lead to one state, it is named once."""
+def _astray(target: np.ndarray, slip: Any, xp: Any) -> tuple[np.ndarray, Any]:
+    """Successors [3, A, S] and their probabilities, by `xp`: left of the intended way, the way, right of it; where two lead
+    to one state, it is named once."""
     left, right = np.roll(target, 1, axis=0), np.roll(target, -1, axis=0)
     side = slip / 2.0
     probability = [
-        jnp.where(left == target, 0.0, jnp.where(left == right, slip, side)),
-        1.0 - slip + side * jnp.asarray(left == target, float) + side * jnp.asarray(right == target, float),
-        jnp.where((right == target) | (right == left), 0.0, side),
+        xp.where(left == target, 0.0, xp.where(left == right, slip, side)),
+        1.0 - slip + side * xp.asarray(left == target, float) + side * xp.asarray(right == target, float),
+        xp.where((right == target) | (right == left), 0.0, side),
     ]
-    return Sparse(jnp.asarray(np.stack([left, target, right])), jnp.stack(probability))
+    return np.stack([left, target, right]), xp.stack(probability)
 
 
 def _parse(text: str | Sequence[str], known: set[str]) -> np.ndarray:

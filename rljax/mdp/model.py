@@ -8,13 +8,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.mdp import validation
 from rljax.mdp.generated import Generated, Transitions
-from rljax.mdp.transitions import Dense, Sparse, flags, floats, gather
+from rljax.mdp.transitions import Dense, Sparse, flags, floats, gather, numpy_for, placed
 from rljax.structs import pytree_dataclass
 
 
@@ -71,22 +72,25 @@ the action is not available there, set mask[0, 0] to False.
         transitions = transitions if isinstance(transitions, Transitions) else Dense(floats("probability", transitions))
         dtype, num_states = transitions.dtype, transitions.num_states
         checks.real("gamma", gamma, 0, 1)
-        terminal = jnp.zeros(num_states, bool) if terminal is None else flags("terminal", terminal)
-        mask = jnp.ones((num_states, transitions.num_actions), bool) if mask is None else flags("mask", mask)
+        ends = np.zeros(num_states, bool) if terminal is None else flags("terminal", terminal)
+        may = np.ones((num_states, transitions.num_actions), bool) if mask is None else flags("mask", mask)
+        xp = numpy_for(ends, may)
+        ends, may = xp.asarray(ends), xp.asarray(may)
         if initial is None:
-            alive = (~terminal if terminal.dtype == bool else terminal == 0).astype(dtype)
-            initial = jnp.where(alive.any(), alive / jnp.maximum(alive.sum(), 1), 1 / num_states)
+            alive = (~ends if ends.dtype == bool else ends == 0).astype(dtype)
+            initial = xp.where(alive.any(), alive / xp.maximum(alive.sum(), 1), 1 / num_states)
         for name, value in (
             ("transitions", transitions),
             ("reward", None if reward is None else floats("reward", reward).astype(dtype)),
             ("gamma", jnp.asarray(gamma, dtype)),
-            ("mask", mask),
-            ("terminal", terminal),
+            ("mask", may),
+            ("terminal", ends),
             ("initial", floats("initial", initial).astype(dtype)),
         ):
             object.__setattr__(self, name, value)
         validation.shapes(self)
-        object.__setattr__(self, "mask", mask | terminal[:, None])
+        object.__setattr__(self, "mask", placed(may | ends[:, None]))
+        object.__setattr__(self, "terminal", placed(ends))
         object.__setattr__(self, "transitions", validation.numbers(self))
 
     @classmethod

@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 from rljax import checks, noise
 from rljax.mdp.convert import from_nested
 from rljax.mdp.model import TabularMDP
-from rljax.mdp.transitions import Dense, Sparse
+from rljax.mdp.transitions import Dense, Sparse, numpy_for
 
 TRANSITION_PROBABILITIES = [  # [s][a][s']
     [[0.7, 0.3, 0.0], [1.0, 0.0, 0.0], [0.8, 0.2, 0.0]],
@@ -63,9 +63,9 @@ def puterman_two_state(gamma: ArrayLike = 0.95) -> TabularMDP:
 
     Puterman (1994), section 3.1.
     """
-    p = jnp.array([[[0.5, 0.5], [0.0, 1.0]], [[0.0, 1.0], [0.0, 0.0]]])
-    reward = jnp.array([[5.0, 10.0], [-1.0, 0.0]])
-    return TabularMDP(p, reward, gamma=gamma, mask=jnp.array([[True, True], [True, False]]))
+    p = np.array([[[0.5, 0.5], [0.0, 1.0]], [[0.0, 1.0], [0.0, 0.0]]])
+    reward = np.array([[5.0, 10.0], [-1.0, 0.0]])
+    return TabularMDP(p, reward, gamma=gamma, mask=np.array([[True, True], [True, False]]))
 
 
 def chain(
@@ -93,11 +93,13 @@ def chain(
     checks.integer("num_states", num_states, 2)
     checks.real("slip", slip, 0, 1)
     on, back = np.eye(num_states)[[*range(1, num_states), -1]], np.eye(num_states)[[0] * num_states]
-    intended = jnp.asarray(np.stack([on, back], axis=1), float)
-    reward = jnp.zeros((num_states, 2)).at[-1, 0].set(end_reward).at[:, 1].set(return_reward)
-    slip = jnp.asarray(slip, float)
+    xp = numpy_for(slip, return_reward, end_reward)
+    slip, return_reward, end_reward = (xp.asarray(x, float) for x in (slip, return_reward, end_reward))
+    intended = xp.asarray(np.stack([on, back], axis=1), float)
+    last = np.arange(num_states) == num_states - 1
+    reward = xp.stack([xp.where(last, end_reward, 0.0), xp.full(num_states, return_reward)], axis=1)
     mix = lambda x: (1.0 - slip) * x + slip * x[:, ::-1]
-    return TabularMDP(mix(intended), mix(reward), gamma=gamma, initial=jnp.eye(num_states)[0])
+    return TabularMDP(mix(intended), mix(reward), gamma=gamma, initial=np.eye(num_states)[0])
 
 
 def river_swim(
@@ -125,9 +127,13 @@ def river_swim(
     p[0, 0, 0] = 1.0
     p[:, 1] = 0.1 * np.eye(num_states, k=-1) + 0.6 * np.eye(num_states) + 0.3 * np.eye(num_states, k=1)
     p[0, 1, 0], p[-1, 1, -2:] = 0.7, (0.7, 0.3)
-    reward = jnp.zeros((num_states, 2, num_states)).at[0, 0, 0].set(small).at[-1, 1, -1].set(large)
-    initial = jnp.zeros(num_states).at[1:3].set(0.5)
-    return TabularMDP(jnp.asarray(p, float), reward, gamma=gamma, initial=initial)
+    xp = numpy_for(small, large)
+    left, right = np.zeros(p.shape, bool), np.zeros(p.shape, bool)
+    left[0, 0, 0] = right[-1, 1, -1] = True
+    reward = xp.where(left, xp.asarray(small, float), xp.where(right, xp.asarray(large, float), 0.0))
+    initial = np.zeros(num_states)
+    initial[1:3] = 0.5
+    return TabularMDP(p, reward, gamma=gamma, initial=initial)
 
 
 def forest(
@@ -154,11 +160,14 @@ def forest(
     """
     checks.integer("num_states", num_states, 2)
     checks.real("fire", fire, 0, 1)
-    fire = jnp.asarray(fire, float)
-    burnt = jnp.asarray(np.eye(num_states)[[0] * num_states], float)
-    older = jnp.asarray(np.eye(num_states)[[*range(1, num_states), -1]], float)
-    p = jnp.stack([fire * burnt + (1.0 - fire) * older, burnt], axis=1)
-    reward = jnp.zeros((num_states, 2)).at[1:, 1].set(1.0).at[-1, 0].set(wait_reward).at[-1, 1].set(cut_reward)
+    xp = numpy_for(wait_reward, cut_reward, fire)
+    wait_reward, cut_reward, fire = (xp.asarray(x, float) for x in (wait_reward, cut_reward, fire))
+    burnt = xp.asarray(np.eye(num_states)[[0] * num_states], float)
+    older = xp.asarray(np.eye(num_states)[[*range(1, num_states), -1]], float)
+    p = xp.stack([fire * burnt + (1.0 - fire) * older, burnt], axis=1)
+    age = np.arange(num_states)
+    oldest, some = age == num_states - 1, xp.asarray(age > 0, float)
+    reward = xp.stack([xp.where(oldest, wait_reward, 0.0), xp.where(oldest, cut_reward, some)], axis=1)
     return TabularMDP(p, reward, gamma=gamma)
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -141,7 +143,7 @@ class Sparse:
     @classmethod
     def of(cls, successor: ArrayLike, probability: ArrayLike) -> Sparse:
         """From lists in reading order, [S, A, B]."""
-        return cls(_numbers("successor", successor).T, floats("probability", probability).T)
+        return cls(_turned(successor, _numbers, "successor"), _turned(probability, floats, "probability"))
 
     @property
     def num_states(self) -> int:
@@ -249,7 +251,7 @@ def gather(v: Array, index: Array) -> Array:
 def floats(name: str, value: Any) -> Array:
     """`value` as an array of float32 or float64; integers and objects are refused, since a probability is neither."""
     try:
-        array = jnp.asarray(value)
+        array = placed(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{name} is no array of numbers ({error}); expected floats in a rectangular array. "
@@ -262,9 +264,28 @@ def floats(name: str, value: Any) -> Array:
     return array
 
 
-def flags(name: str, value: Any) -> Array:
+def flags(name: str, value: Any) -> Array | np.ndarray:
     """`value` as an array, whose type is yet to be looked at; what is no array of numbers is refused."""
-    return jnp.asarray(_table(name, value, "True or False"))
+    return _table(name, value, "True or False")
+
+
+def numpy_for(*values: Any) -> Any:
+    """`jax.numpy` where a value is traced, else `numpy`, which compiles nothing: a small world is made in no time."""
+    return jnp if any(isinstance(value, jax.core.Tracer) for value in values) else np
+
+
+def placed(array: Array | np.ndarray) -> Array:
+    """A copy on the device, in 32 bits if 64 are off. `jnp.asarray` compiles a program for every shape or, with the type
+    named, may share memory with what its owner goes on to change."""
+    if isinstance(array, jax.Array):
+        return array
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    return jnp.asarray(np.array(array, dtype, order="C"), dtype)
+
+
+def _turned(value: Any, convert: Callable[[str, Any], Array], name: str) -> Any:
+    """The axes in reverse; on the host if it lies there."""
+    return value.T if isinstance(value, np.ndarray) else convert(name, value).T
 
 
 def _numbers(name: str, value: Any) -> Array:
@@ -277,7 +298,7 @@ def _numbers(name: str, value: Any) -> Array:
     if isinstance(array, np.ndarray) and array.size and max(-int(array.min()), int(array.max())) >= 2**31:
         # It would come back as another state.
         raise ValueError(f"{name} goes from {array.min()} to {array.max()}; expected numbers of states, below {2**31}.")
-    return jnp.asarray(array, jnp.int32)
+    return placed(array.astype(np.int32, copy=False))
 
 
 def _table(name: str, value: Any, wanted: str) -> Array | np.ndarray:
