@@ -48,6 +48,7 @@ MADE_BY = {
     "reinforce": _reinforce,
     "policy_search": _policy_search,
     "dqn": _dqn,
+    "dqn_ablation": _dqn,
     "dqn_chapter": _dqn_chapter,
     "pqn": _pqn,
     "approximate_q": _approximate_q,

@@ -33,7 +33,7 @@ def main(
     learning_rate: float = 1e-3,
     max_steps: int = 500,
 ) -> None:
-    """Train each variant over the same seeds; save one figure and every curve.
+    """Train each variant over the same seeds; save one figure, every curve, and the best policy with GIFs of it.
 
     Args:
       seed: of everything random.
@@ -50,9 +50,9 @@ def main(
     import jax
     import numpy as np
 
-    from experiments import _console, _deep_q, _train
-    from rljax import checks, envs, train
-    from rljax.runs import folder, plots
+    from experiments import _console, _deep_q, _train, _world
+    from rljax import checks, train
+    from rljax.runs import checkpoint, folder, plots
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
@@ -65,12 +65,12 @@ def main(
     if quick:
         variants, seeds, steps, max_steps = variants[:2], min(seeds, 2), min(steps, 3000), min(max_steps, 50)
     used = {name: value for name, value in locals().items() if name in options}
-    env, sizes = envs.TimeLimit(envs.CartPole(), max_steps), [4, *hidden, 2]
+    world, sizes = _world.cartpole(max_steps), [4, *hidden, 2]
     contest = {}
     for name in variants:  # all are refused before the first is trained
         found = _deep_q.chosen(name)
         algorithm = _deep_q.algorithm(
-            env,
+            world.env,
             _deep_q.network(sizes, found),
             found,
             steps=steps,
@@ -82,7 +82,7 @@ def main(
     path = folder.create(out, "dqn_ablation")
     folder.write_config(path, "dqn_ablation", options, used)
 
-    keys = jax.random.split(jax.random.key(seed), seeds)
+    keys, key_film = jax.random.split(jax.random.key(seed), seeds), jax.random.fold_in(jax.random.key(seed), seeds)
     blocks, every = (steps - _deep_q.WARMUP) // _deep_q.BLOCK, 1000 // _deep_q.BLOCK
     results: dict[str, train.Result] = {}
     failures: dict[str, str] = {}
@@ -132,6 +132,12 @@ def main(
         xlabel=f"interquartile mean of {seeds} seeds, with 95 % bootstrap interval (steps)",
         best_possible=max_steps,
     )
+    winner = max(summary, key=lambda name: summary[name]["mean_score_iqm"])
+    best = int(np.argmax(results[winner].members.best_score))
+    learned = jax.tree.map(lambda leaf: leaf[best], results[winner].parameters)
+    about = {"experiment": "dqn_ablation", "variant": winner, "sizes": sizes}
+    checkpoint.save(path / "policy.npz", learned, {**world.about, **about})
+    _train.before_and_after(path, key_film, world, contest[winner][0], keys[best], learned)
     _console.table(
         f"DQN on CartPole, {seeds} seeds of {steps} steps: interquartile means [95 % bootstrap intervals]",
         [
@@ -147,10 +153,12 @@ def main(
     )
     _console.console.print(
         "whole run: the mean of all evaluations, how soon and how steadily a variant learns; last: the last parameters; "
-        f"best is full: seeds with an evaluation (20 greedy episodes) of {max_steps} on the way."
+        f"best is full: seeds with an evaluation (20 greedy episodes) of {max_steps} on the way; "
+        f"policy.npz and after.gif: the best seed ({best}) of {winner!r}, whose whole run is best."
     )
     _console.files(path)
     _train.complain(failures, len(variants))
+    _console.console.print(f"watch it again: python -m experiments play {path}", markup=False)
 
 
 def _said(middle: float, interval: tuple[float, float]) -> str:

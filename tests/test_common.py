@@ -1,14 +1,16 @@
-"""An optimiser over one vector is the optimiser."""
+"""An optimiser over one vector is the optimiser; values beyond any return are told from those that are merely too high."""
 
 from __future__ import annotations
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
-from rljax.agents.common import adam, flattened
+from rljax import agents, envs, networks, train
+from rljax.agents.common import adam, credible, flattened
 from rljax.agents.pqn import clipped_radam
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -47,3 +49,31 @@ def test_each_array_keeps_its_type() -> None:
 
 def test_it_keeps_the_name_of_what_it_flattens() -> None:
     assert clipped_radam.__name__ == "clipped_radam" and "norm 10" in (clipped_radam.__doc__ or "")
+
+
+def test_the_bound_of_what_is_credible_scales_with_rewards_and_horizon() -> None:
+    for largest, gamma, sign in ((1.0, 0.99, 1), (250.0, 0.9, -1), (0.0, 0.5, 1)):
+        limit = 1000 * (1 + largest / (1 - gamma))  # all rewards the largest: the geometric series
+        q = sign * jnp.array([0.0, 0.999 * limit, 1.001 * limit])
+        np.testing.assert_array_equal(credible(q, jnp.float32(largest), gamma), [q[0], q[1], np.inf])
+
+
+def test_without_discount_only_what_is_no_number_is_incredible() -> None:
+    q = jnp.array([1e30, jnp.inf, jnp.nan])
+    for largest in (0.0, 1.0):
+        np.testing.assert_array_equal(jnp.isfinite(credible(q, jnp.float32(largest), 1.0)), [True, False, False])
+    assert not jnp.isfinite(credible(jnp.float32(0.0), jnp.float32(jnp.nan), 0.9))  # a reward was no number
+
+
+@pytest.mark.parametrize(("name", "rate"), [("dqn", 10.0), ("pqn", 1000.0)])
+def test_much_too_large_a_learning_rate_is_a_divergence_though_adam_keeps_it_finite(name: str, rate: float) -> None:
+    make = {
+        "dqn": lambda *task: agents.dqn(*task, num_envs=8, warmup=64, num_updates=20, learning_rate=rate),
+        "pqn": lambda *task: agents.pqn(*task, num_envs=8, unroll_steps=8, learning_rate=rate),
+    }[name]
+    algorithm = make(envs.TimeLimit(envs.CartPole(), 500), networks.q_network((4, 32, 32, 2)))
+    with pytest.raises(train.Diverged, match="q ceased to be finite in step") as caught:
+        train.train(algorithm, jax.random.split(jax.random.key(0), 1), 100)
+    losses = caught.value.result.metrics["loss"]
+    assert np.isfinite(losses[0]).all()  # nothing was NaN or infinite, but for what says so
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(caught.value.result.parameters))
