@@ -60,7 +60,7 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "steps", "num_envs", "max_steps", "test_episodes"):
+    for name in ("seeds", "order", "tilings", "tiles", "steps", "num_envs", "max_steps", "test_episodes"):
         checks.integer(name, options[name], 1)
     round_steps = EVAL_EVERY * UNROLL_STEPS * num_envs
     if steps < round_steps:

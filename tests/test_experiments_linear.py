@@ -100,6 +100,7 @@ def test_a_run_that_diverges_says_so_and_keeps_finite_weights():
         ("--order 40", "GiB; expected at most 4"),
         ("--features tiles --tilings 0", "tilings is 0"),
         ("--features tiles --tiles 0", "tiles is 0"),
+        ("--tiles 0", "tiles is 0"),
         ("--num-envs 0", "num_envs is 0"),
         ("--learning-rate 0", "learning_rate is 0"),
         ("--epsilon 1.5", "epsilon is 1.5"),
