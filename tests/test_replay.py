@@ -11,8 +11,6 @@ import pytest
 
 from rljax import replay
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 
 def block(start: int, steps: int, num_envs: int) -> dict[str, jax.Array]:
     """Transitions that say where they come from."""
@@ -81,7 +79,7 @@ def test_a_ring_takes_no_more_than_its_data() -> None:
 
 @pytest.mark.parametrize("make", [replay.uniform, replay.prioritised])
 @pytest.mark.parametrize("members", [1, 16])
-def test_rings_are_written_in_place(make, members) -> None:
+def test_rings_are_written_in_place(optimised, make, members) -> None:
     """One member alone, or several under `vmap`: no copy of the buffers in a loop of writes, draws and new priorities."""
     memory = make(20_000)
     state = jax.vmap(lambda _: memory.init(jnp.zeros(2), 1, 1))(jnp.arange(members))  # priorities weigh
@@ -112,7 +110,7 @@ def test_leaves_keep_their_types_and_trees_their_form() -> None:
     assert jax.tree.structure(drawn) == jax.tree.structure(example)
 
 
-def test_ten_million_draws_never_meet_a_slot_of_zero_priority() -> None:
+def test_ten_million_draws_never_meet_a_slot_of_zero_priority(optimised) -> None:
     """Odd slots of the written half have 10^6, even ones nothing but eps, 10^-12 as likely; the rest was never written."""
     memory = replay.prioritised(1000, alpha=1.0)
     state = memory.add(memory.init(jnp.int32(0), 1, 1), jnp.arange(500, dtype=jnp.int32)[:, None])

@@ -14,8 +14,6 @@ import pytest
 from rljax import agents, envs, networks, train
 from rljax.structs import Algorithm
 
-pytestmark = pytest.mark.usefixtures("optimised")
-
 
 def walk(drift: Any = 1.0, poison_at: int = -1) -> Algorithm:
     """A scripted algorithm: its only parameter grows by `drift` plus a little noise; it is its own score."""
@@ -52,7 +50,7 @@ def trained(chunk: int) -> train.Result:
 
 
 @pytest.mark.usefixtures("standard_promotion")
-def test_chunk_size_never_changes_a_bit() -> None:
+def test_chunk_size_never_changes_a_bit(optimised) -> None:
     """Nor does another run: each is a program of its own. Five rounds are cut into two, two and one."""
     whole, cut = trained(100), trained(2)
     assert bits(whole.members) == bits(cut.members)
@@ -69,7 +67,7 @@ def test_different_keys_different_weights_and_curves() -> None:
 
 
 @pytest.mark.usefixtures("standard_promotion")
-def test_a_member_is_the_same_in_any_chunk_of_seeds_of_that_size() -> None:
+def test_a_member_is_the_same_in_any_chunk_of_seeds_of_that_size(optimised) -> None:
     some = keys(8)
     ahead = train.train(small_reinforce(), some[:4], 6)
     behind = train.train(small_reinforce(), some[jnp.array([7, 2, 5, 0])], 6)
@@ -170,7 +168,7 @@ def test_a_sweep_over_learning_rate_and_gamma_compiles_once() -> None:
     np.testing.assert_allclose(result.metrics["mean_length"][0, 2], alone.metrics["mean_length"][0, 0])
 
 
-def test_advance_is_pure_and_composes_with_jit_vmap_and_scan() -> None:
+def test_advance_is_pure_and_composes_with_jit_vmap_and_scan(optimised) -> None:
     plan = train.Plan(eval_every=2, keep_state=True)
     members = jax.vmap(lambda key: train.begin(walk(), key))(keys(3))
 
