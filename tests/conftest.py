@@ -62,6 +62,7 @@ def nothing_kept() -> Iterator[None]:
     """Forgets after each file what JAX keeps of it: gigabytes in the end, which the garbage collector walks ever again."""
     yield
     jax.clear_caches()
+    getattr(mlir.make_ir_context, "cache_clear", int)()
 
 
 @pytest.fixture

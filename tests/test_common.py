@@ -55,14 +55,20 @@ def test_the_bound_of_what_is_credible_scales_with_rewards_and_horizon() -> None
     for largest, gamma, sign in ((1.0, 0.99, 1), (250.0, 0.9, -1), (0.0, 0.5, 1)):
         limit = 1000 * (1 + largest / (1 - gamma))  # all rewards the largest: the geometric series
         q = sign * jnp.array([0.0, 0.999 * limit, 1.001 * limit])
-        np.testing.assert_array_equal(credible(q, jnp.float32(largest), gamma), [q[0], q[1], np.inf])
+        np.testing.assert_array_equal(credible(q, jnp.float32(0), jnp.float32(largest), gamma), [q[0], q[1], np.inf])
+    assert credible(jnp.bfloat16(3.0), jnp.float32(0.1), jnp.float32(1.0), 0.9).dtype == jnp.bfloat16
+    begun = credible(jnp.array([4e6, 6e6]), jnp.float32(-5000.0), jnp.float32(0.0), 0.9)  # optimism, or pessimism
+    np.testing.assert_array_equal(begun, [4e6, np.inf])
 
 
 def test_without_discount_only_what_is_no_number_is_incredible() -> None:
     q = jnp.array([1e30, jnp.inf, jnp.nan])
     for largest in (0.0, 1.0):
-        np.testing.assert_array_equal(jnp.isfinite(credible(q, jnp.float32(largest), 1.0)), [True, False, False])
-    assert not jnp.isfinite(credible(jnp.float32(0.0), jnp.float32(jnp.nan), 0.9))  # a reward was no number
+        found = credible(q, jnp.float32(0.0), jnp.float32(largest), 1.0)
+        np.testing.assert_array_equal(jnp.isfinite(found), [True, False, False])
+    assert not jnp.isfinite(
+        credible(jnp.float32(0.0), jnp.float32(0.0), jnp.float32(jnp.nan), 0.9)
+    )  # reward: no number
 
 
 @pytest.mark.parametrize(("name", "rate"), [("dqn", 10.0), ("pqn", 1000.0)])

@@ -141,6 +141,33 @@ def test_many_problems_are_stacked():
     chex.assert_trees_all_close(plan, jnp.stack([alone(world) for world in worlds]), atol=1e-5)
 
 
+@pytest.mark.parametrize("states", [2, 16, 17, 64])  # JAX shares memory that happens to be aligned
+def test_what_its_maker_does_to_his_arrays_later_changes_nothing(states):
+    probability = np.full((states, 2, states), 1 / states, np.float32)
+    successor = np.broadcast_to(np.arange(states, dtype=np.int32), probability.shape).copy()
+    reward, gamma = np.ones((states, 2), np.float32), np.array(0.5, np.float32)
+    terminal, mask, initial = np.zeros(states, bool), np.ones((states, 2), bool), np.eye(states, dtype=np.float32)[0]
+    others = {"gamma": gamma, "terminal": terminal, "mask": mask, "initial": initial}
+    made = [TabularMDP(probability, reward, **others), TabularMDP.sparse(successor, probability, reward, **others)]
+    before = jax.tree.map(np.array, made)
+    for array in (probability, successor, reward, gamma, terminal, mask, initial):
+        array[...] = 0
+    chex.assert_trees_all_equal(made, before)
+
+
+def test_masked_arrays_are_refused():
+    masked = lambda x: np.ma.array(x, mask=np.ones_like(x, bool))
+    p, r = np.full((2, 1, 2), 0.5), np.ones(2)
+    for make in (
+        lambda: TabularMDP(masked(p), r, gamma=0.9),
+        lambda: TabularMDP(p, masked(r), gamma=0.9),
+        lambda: TabularMDP(p, r, gamma=0.9, terminal=masked(np.zeros(2, bool))),
+        lambda: TabularMDP.sparse(masked(np.zeros((2, 1, 1), int)), np.ones((2, 1, 1)), r, gamma=0.9),
+    ):
+        with pytest.raises((TypeError, ValueError), match=r"(?i)masked"):
+            make()
+
+
 def test_copies_are_equal():
     world = TabularMDP.sparse(*LISTS, R, gamma=0.9)
     chex.assert_trees_all_equal(pickle.loads(pickle.dumps(world)), world)

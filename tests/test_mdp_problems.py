@@ -221,6 +221,9 @@ def test_numbers_may_be_swept(make, sweep):
         (lambda: problems.river_swim(2), ValueError, "num_states is 2"),
         (lambda: problems.forest(1), ValueError, "num_states is 1"),
         (lambda: problems.forest(fire=-0.1), ValueError, r"fire is -0\.1"),
+        (lambda: problems.chain(4, end_reward=np.ones(4)), TypeError, r"end_reward is"),
+        (lambda: problems.river_swim(4, large=np.inf), ValueError, "large is inf"),
+        (lambda: problems.forest(cut_reward=None), TypeError, "cut_reward is None"),
         (lambda: problems.forest(3.0), TypeError, r"num_states is 3\.0"),
         (
             lambda: garnet(jax.random.key(0), 5, 2, 6, 0.9),

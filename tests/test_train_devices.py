@@ -32,6 +32,8 @@ results = [train.train(walk, k, 6, eval_every=2, chunk=1, score=True) for k in (
 print([len(result.parameters[0].sharding.device_set) for result in results], results[2].parameters[0].devices())
 held = counted[::2]  # before the program is compiled; then what it needs
 assert held[0] == 2 * held[1] == held[2] > 0 and len(counted) == 6, counted
+swept = train.sweep(lambda size: walk, [{"size": 1.0}, {"size": 2.0}], second, 6, places=8, eval_every=2)
+assert {d for leaf in jax.tree.leaves(swept.parameters) for d in leaf.devices()} == {jax.devices()[1]}
 for result in results:
     for x, y in zip(result.parameters, results[0].parameters):
         np.testing.assert_allclose(x, y, rtol=1e-6)

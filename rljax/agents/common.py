@@ -95,21 +95,28 @@ def largest(before: Array, played: Transition) -> Array:
     return jnp.maximum(before, jnp.abs(played.reward.astype(before.dtype)).max())
 
 
-def credible(q: Array, largest: Array, gamma: ArrayLike) -> Array:
-    """A mean action value [], or infinity once it is a thousand times what any return can be: the run has diverged, though
-    Adam, whose steps have a fixed length, would keep it finite for ever.
+def credible(q: Array, first: Array, largest: Array, gamma: ArrayLike) -> Array:
+    """A mean action value [], or infinity once it is a thousand times what it began with and what any return can be: the run
+    has diverged, though Adam, whose steps have a fixed length, would keep it finite for ever.
 
-        |q| <= 1000 (1 + max |r| / (1 - gamma)),    without end where gamma = 1
+        |q| <= 1000 (1 + |q_0| + max |r| / (1 - gamma)),    without end where gamma = 1
 
-    The 1 is for the network's first outputs, before a reward is met. Values somewhat beyond the bound are common, and pass:
-    van Hasselt et al. (2018), Deep reinforcement learning and the deadly triad, "soft divergence".
+    Values somewhat beyond any return are common, and pass: van Hasselt et al. (2018), Deep reinforcement learning and the
+    deadly triad, "soft divergence".
+
+    Args:
+      q: [].
+      first: [] q_0, of the network before it has learned; optimism may be larger than any reward that is met.
+      largest: [] max |r| so far.
+      gamma: discount.
 
     Example:
-      >>> credible(jnp.array([99.0, -2e5]), jnp.float32(1.0), 0.99)
+      >>> credible(jnp.array([99.0, -2e5]), jnp.float32(0.1), jnp.float32(1.0), 0.99)
       Array([99., inf], dtype=float32)
     """
     rest = 1 - jnp.asarray(gamma, q.dtype)
-    return jnp.where(jnp.abs(q) * rest <= 1000 * (rest + largest), q, jnp.inf)
+    scale = rest * (1 + jnp.abs(first).astype(q.dtype)) + largest.astype(q.dtype)
+    return jnp.where(jnp.abs(q) * rest <= 1000 * scale, q, jnp.inf)
 
 
 def discrete(env: Environment) -> int:

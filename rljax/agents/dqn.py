@@ -92,6 +92,7 @@ class DqnState(NamedTuple):
     steps: Array  # [] int32, of all environments together
     updates: Array  # [] int32
     largest: Array  # [] |r| met so far
+    first: Array  # [] mean action value before anything was learned
 
 
 def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
@@ -238,6 +239,7 @@ def dqn(
             raise TypeError(f"munchausen is {munchausen!r}; expected Munchausen() or None.")
         dqn_checks.munchausen(*munchausen, double, n)
     actions = common.fit(env, network, head.shape, available)
+    bonus = 0.0 if munchausen is None else _largest_bonus(munchausen, actions)
 
     def q(params: Any, observation: Any) -> Array:
         return head.values(network.apply(params, observation))
@@ -249,7 +251,7 @@ def dqn(
         params = network.init(key)
         memory_state = memory.init(example, num_envs, n)
         zero, nothing = jnp.int32(0), jnp.zeros((), jnp.result_type(float))
-        return DqnState(params, params, transform.init(params), memory_state, zero, zero, nothing)
+        return DqnState(params, params, transform.init(params), memory_state, zero, zero, nothing, nothing)
 
     def wander(key: Array, observation: Any) -> Array:
         return policies.categorical.sample(key, jnp.zeros(actions), mask(observation))
@@ -281,10 +283,12 @@ def dqn(
             )
             return state, metrics
 
-        explored = share(state)
-        state, metrics = lax.scan(once, remember(state, played), jnp.arange(num_updates, dtype=jnp.int32))
-        metrics = {name: values.mean() for name, values in metrics.items()}
-        metrics["q"] = common.credible(metrics["q"], state.largest, gamma)
+        explored, new = share(state), state.updates == 0
+        state, each = lax.scan(once, remember(state, played), jnp.arange(num_updates, dtype=jnp.int32))
+        state = state._replace(first=jnp.where(new, each["q"][0].astype(state.first.dtype), state.first))
+        metrics = {name: values.mean() for name, values in each.items()}
+        largest = state.largest + jnp.asarray(bonus, state.largest.dtype)
+        metrics["q"] = common.credible(metrics["q"], state.first, largest, gamma)
         return state, metrics | {"epsilon": explored, "steps": state.steps}
 
     def update(
@@ -346,6 +350,11 @@ def objective(
     loss, priority = jax.vmap(head.loss)(output_tm1, first.action, r_t, discount_t, output_t, lax.stop_gradient(pi_t))
     chosen = jax.vmap(lambda q, a: q[a])(values(output_tm1), first.action)
     return jnp.mean(sample.weight.astype(loss.dtype) * loss), (priority, chosen.mean())
+
+
+def _largest_bonus(how: Munchausen, actions: int) -> ArrayLike:
+    """What Munchausen may add to a reward, signs aside: for one's own action, and for entropy."""
+    return how.alpha * abs(how.clip) + how.temperature * float(np.log(actions))
 
 
 def _soften(

@@ -44,6 +44,7 @@ class PqnState(NamedTuple):
     optimiser: optax.OptState
     steps: Array  # [] int32, of all environments together
     largest: Array  # [] |r| met so far
+    first: Array  # [] mean action value before anything was learned
 
 
 @common.flattened
@@ -135,7 +136,8 @@ def pqn(
     def begin(key: Array, example: Transition) -> PqnState:
         del example
         params = network.init(key)
-        return PqnState(params, transform.init(params), jnp.int32(0), jnp.zeros((), jnp.result_type(float)))
+        nothing = jnp.zeros((), jnp.result_type(float))
+        return PqnState(params, transform.init(params), jnp.int32(0), nothing, nothing)
 
     def share(state: PqnState) -> Array:
         return at(epsilon, state.steps, jnp.result_type(float))
@@ -161,9 +163,10 @@ def pqn(
             epoch, (state.params, state.optimiser), jax.random.split(key, epochs)
         )
         steps, largest = state.steps + block, common.largest(state.largest, played)
-        q = common.credible(q.mean(), largest, gamma)
+        first = jnp.where(state.steps == 0, q[0, 0].astype(state.first.dtype), state.first)
+        q = common.credible(q.mean(), first, largest, gamma)
         metrics = {"loss": loss.mean(), "q": q, "epsilon": share(state), "steps": steps}
-        return PqnState(params, optimiser_state, steps, largest), metrics
+        return PqnState(params, optimiser_state, steps, largest, first), metrics
 
     def targets(params: Any, played: Transition) -> Array:
         """y [K, N]."""

@@ -108,6 +108,9 @@ def gridworld(
       (16, [3, 3], [12, 13, 14, 15])
     """
     checks.real("slip", slip, 0, 1)
+    checks.real("step_reward", step_reward, above=True, below=True)
+    for symbol, reward in (rewards or {}).items():
+        checks.real(f"rewards[{symbol!r}]", reward, above=True, below=True)
     rewards = {"G": 1.0, **(rewards or {})}
     symbols = _parse(text, {*".F SG#", *rewards, *terminal})
     if "#" in {*rewards, *terminal}:

@@ -82,7 +82,7 @@ the action is not available there, set mask[0, 0] to False.
         for name, value in (
             ("transitions", transitions),
             ("reward", None if reward is None else floats("reward", reward).astype(dtype)),
-            ("gamma", jnp.asarray(gamma, dtype)),
+            ("gamma", jnp.array(gamma, dtype)),  # a copy
             ("mask", may),
             ("terminal", ends),
             ("initial", floats("initial", initial).astype(dtype)),

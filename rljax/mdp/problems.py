@@ -14,6 +14,8 @@ Mazes and grids: `rljax.mdp.gridworld`. Numbers such as gamma, slip or rewards m
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,6 +94,7 @@ def chain(
     """
     checks.integer("num_states", num_states, 2)
     checks.real("slip", slip, 0, 1)
+    _rewards(return_reward=return_reward, end_reward=end_reward)
     on, back = np.eye(num_states)[[*range(1, num_states), -1]], np.eye(num_states)[[0] * num_states]
     xp = numpy_for(slip, return_reward, end_reward)
     slip, return_reward, end_reward = (xp.asarray(x, float) for x in (slip, return_reward, end_reward))
@@ -122,6 +125,7 @@ def river_swim(
     Strehl & Littman (2008), An analysis of model-based interval estimation for Markov decision processes.
     """
     checks.integer("num_states", num_states, 3)
+    _rewards(small=small, large=large)
     p = np.zeros((num_states, 2, num_states))
     p[1:, 0] = np.eye(num_states)[:-1]
     p[0, 0, 0] = 1.0
@@ -160,6 +164,7 @@ def forest(
     """
     checks.integer("num_states", num_states, 2)
     checks.real("fire", fire, 0, 1)
+    _rewards(wait_reward=wait_reward, cut_reward=cut_reward)
     xp = numpy_for(wait_reward, cut_reward, fire)
     wait_reward, cut_reward, fire = (xp.asarray(x, float) for x in (wait_reward, cut_reward, fire))
     burnt = xp.asarray(np.eye(num_states)[[0] * num_states], float)
@@ -208,6 +213,11 @@ def garnet(
     lists = Sparse(successor, weight / weight.sum(axis=0, keepdims=True))
     reward = jax.random.normal(reward_key, (num_states, num_actions))
     return TabularMDP(lists if sparse else Dense(lists.matrix()), reward, gamma=gamma)
+
+
+def _rewards(**rewards: Any) -> None:
+    for name, value in rewards.items():
+        checks.real(name, value, above=True, below=True)
 
 
 def _subsets(key: Array, size: int, shape: tuple[int, ...], number: int) -> Array:

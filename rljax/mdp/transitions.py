@@ -251,7 +251,8 @@ def gather(v: Array, index: Array) -> Array:
 def floats(name: str, value: Any) -> Array:
     """`value` as an array of float32 or float64; integers and objects are refused, since a probability is neither."""
     try:
-        array = placed(value) if isinstance(value, np.ndarray) else jnp.asarray(value)
+        masked = isinstance(value, np.ma.MaskedArray)  # which JAX refuses, and NumPy would unmask
+        array = placed(value) if isinstance(value, np.ndarray) and not masked else jnp.asarray(value)
     except (TypeError, ValueError) as error:
         raise TypeError(
             f"{name} is no array of numbers ({error}); expected floats in a rectangular array. "
@@ -302,8 +303,10 @@ def _numbers(name: str, value: Any) -> Array:
 
 
 def _table(name: str, value: Any, wanted: str) -> Array | np.ndarray:
-    if isinstance(value, jax.Array):
+    if isinstance(value, jax.Array) and not jnp.issubdtype(value.dtype, jax.dtypes.extended):
         return value
+    if isinstance(value, np.ma.MaskedArray | jax.Array):
+        raise TypeError(f"{name} is a {type(value).__name__} of {value.dtype}; expected {wanted}, in a plain array.")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:

@@ -256,7 +256,7 @@ def run(
 
     def leave(who: np.ndarray) -> None:
         kept = members if plan.keep_state else members._replace(state=())
-        left.append((sitting[who], kept if who.all() else jax.tree.map(lambda leaf: _picked(leaf, who), kept)))
+        left.append((sitting[who], kept if who.all() else jax.tree.map(lambda leaf: leaf[np.flatnonzero(who)], kept)))
 
     while not (over.all() or halted):
         most = min(program.chunk, int((num_rounds - done[~over]).min()))
@@ -341,21 +341,7 @@ def _in_line(left: list[tuple[np.ndarray, Member]]) -> Member:
     if len(left) == 1:
         return left[0][1]
     order = np.argsort(np.concatenate([who for who, _ in left]))
-
-    def ordered(*pieces: Any) -> Array:
-        if isinstance(pieces[0], Array):
-            return jnp.concatenate(pieces)[order]
-        return jnp.asarray(np.concatenate(pieces)[order], pieces[0].dtype)
-
-    return jax.tree.map(ordered, *(members for _, members in left))
-
-
-def _picked(leaf: Array, who: np.ndarray) -> Array | np.ndarray:
-    """Some members of a leaf, on the host: how many leave at once always differs, and on the device each number of them is
-    a program to compile. Typed keys cannot go there."""
-    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
-        return leaf[np.flatnonzero(who)]
-    return np.asarray(leaf)[who]
+    return jax.tree.map(lambda *pieces: jnp.concatenate(pieces)[order], *(members for _, members in left))
 
 
 def diagnosis(result: Result) -> str:

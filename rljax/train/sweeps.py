@@ -309,14 +309,11 @@ class _Program(NamedTuple):
 
 def _compiled(group: _Group, keys: Array, places: int, plan: loop.Plan, chunk: int) -> _Program:
     """All that a group needs, for as many members as there are places, however few runs there are."""
-    # On the host, where choosing compiles nothing.
-    kind, numbers = jax.random.key_impl(keys), np.tile(np.asarray(jax.random.key_data(keys)), (len(group.rows), 1))
-    dtype = jnp.result_type(float)
-    floats = {name: np.repeat(np.asarray(values, dtype), len(keys)) for name, values in group.floats.items()}
+    kind, numbers = jax.random.key_impl(keys), jnp.tile(jax.random.key_data(keys), (len(group.rows), 1))
+    floats = {name: jnp.repeat(jnp.asarray(values), len(keys)) for name, values in group.floats.items()}
 
     def those(who: np.ndarray) -> tuple[Array, dict[str, Array]]:
-        chosen = jax.random.wrap_key_data(jnp.asarray(numbers[who], numbers.dtype), impl=kind)
-        return chosen, {name: jnp.asarray(values[who], dtype) for name, values in floats.items()}
+        return jax.random.wrap_key_data(numbers[who], impl=kind), {name: values[who] for name, values in floats.items()}
 
     first, setting = those(np.arange(places) % len(numbers))
     program, test = running.compiled(group.make, first, setting, plan, chunk), None
