@@ -462,7 +462,7 @@ def policies_that_are_none(whole):
     yield "text", b"not a policy"
     for length in (10, 200, len(whole) // 2, len(whole) - 1):
         yield f"cut at {length}", whole[:length]
-    for place in range(0, len(whole), 37):
+    for place in range(0, len(whole), 89):
         yield f"flip at {place}", whole[:place] + bytes([whole[place] ^ 0x21]) + whole[place + 1 :]
     directory = whole.index(b"PK\x01\x02")
     yield "said to be encrypted", whole[: directory + 8] + b"\x01" + whole[directory + 9 :]
@@ -478,7 +478,7 @@ def test_damaged_policies_end_in_one_line(trained):
         error = refusal("play", "run", "--out", "run")
         assert "policy.npz" in error or ("flip" in name and "is not an empty folder" in error), name
         refused += "policy.npz" in error
-    assert refused > 30
+    assert refused > 12
 
 
 @pytest.mark.parametrize(

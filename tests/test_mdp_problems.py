@@ -134,7 +134,6 @@ def test_worlds_of_other_sizes_are_worlds(size):
 SHAPES = [(1, 1, 1), (8, 3, 1), (8, 3, 8), (8, 3, 3), (40, 2, 3), (50, 2, 31), (50, 1, 32)]  # both ways to draw subsets
 
 
-@in_both_precisions
 @pytest.mark.parametrize(("num_states", "num_actions", "branching"), SHAPES)
 def test_a_garnet_branches_as_often_as_asked_and_is_the_same_dense_and_sparse(num_states, num_actions, branching):
     size = num_states, num_actions, branching
@@ -192,7 +191,7 @@ def test_a_large_garnet():
     """Checked on construction; with one successor every weight must be positive."""
     mdp = garnet(jax.random.key(0), 100_000, 4, 5, 0.99, sparse=True)
     assert mdp.transitions.successor.shape == (5, 4, 100_000)
-    only = garnet(jax.random.key(0), 1_000_000, 4, 1, 0.99, sparse=True).transitions.probability
+    only = garnet(jax.random.key(0), 300_000, 4, 1, 0.99, sparse=True).transitions.probability
     np.testing.assert_allclose(only, 1, rtol=2e-7)  # a GPU multiplies by the reciprocal
 
 
