@@ -201,6 +201,17 @@ def test_no_flipped_bit_is_ever_silently_wrong(small):
     assert len(found["refused"]) > 2 * len(found["same"])
 
 
+def test_a_wrong_size_in_the_directory_hides_no_wrong_number(small):
+    """NumPy reads no further than its array, and never comes to the checksum of an archive that claims to go on."""
+    data = bytearray(small.read_bytes())
+    data[data.index(b"PK\x01\x02") - 4] ^= 1  # the last number of the last array, right before the directory
+    entry = data.rindex(b"PK\x01\x02")  # of that array
+    for place in (20, 24):  # its compressed size and its size
+        data[entry + place + 2] += 64
+    small.write_bytes(data)
+    assert verdict(small) == "refused"
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     seed=st.integers(0, 2**32 - 1),

@@ -98,6 +98,9 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         raise BadCheckpoint(f"{path} is not there; expected a file that rljax.runs.checkpoint.save wrote.")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            # NumPy stops reading where an array ends, and so before the checksum if the archive says that more follows.
+            if (damaged := archive.zip.testzip()) is not None:
+                raise ValueError(f"the checksum of {damaged} is wrong")
             manifest = json.loads(archive["manifest"].tobytes())
             known, about, leaves = manifest["format"] == FORMAT, manifest["about"], manifest["leaves"]
             arrays = [archive[f"leaf_{i}"] for i in range(len(leaves))] if known else []
