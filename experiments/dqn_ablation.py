@@ -82,6 +82,7 @@ def main(
     path = folder.create(out, "dqn_ablation")
     folder.write_config(path, "dqn_ablation", options, used)
 
+    # That of the films is of no member: `fold_in(key, i)` is `split(key, n)[i]`.
     keys, key_film = jax.random.split(jax.random.key(seed), seeds), jax.random.fold_in(jax.random.key(seed), seeds)
     blocks, every = (steps - _deep_q.WARMUP) // _deep_q.BLOCK, 1000 // _deep_q.BLOCK
     results: dict[str, train.Result] = {}
@@ -132,7 +133,8 @@ def main(
         xlabel=f"interquartile mean of {seeds} seeds, with 95 % bootstrap interval (steps)",
         best_possible=max_steps,
     )
-    winner = max(summary, key=lambda name: summary[name]["mean_score_iqm"])
+    # What failed before its first evaluation has no score: a NaN, which `max` would keep if it came first.
+    winner = max(summary, key=lambda name: np.nan_to_num(summary[name]["mean_score_iqm"], nan=-np.inf))
     best = int(np.argmax(results[winner].members.best_score))
     learned = jax.tree.map(lambda leaf: leaf[best], results[winner].parameters)
     about = {"experiment": "dqn_ablation", "variant": winner, "sizes": sizes}
