@@ -237,6 +237,30 @@ def test_the_cap_is_never_silent():
     assert float(found.bound) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["continuing", "episodic"])
+def test_value_iteration_comes_first_where_there_are_few_states(kind):
+    model = mdp_oracle.random(np.random.default_rng(3), kind, states=40)._replace(
+        gamma={"continuing": 0.99}.get(kind, 1.0)
+    )
+    with jax.enable_x64(True):
+        for dense, after in ((True, "modified policy iteration"), (False, "Krylov policy iteration")):
+            m = mdp_oracle.tabular(model, dense)
+            run = jax.jit(lambda m, most: planners.plan(m, tolerance=1e-8, max_iterations=most))
+            found = run(m, 1000)
+            assert found.method == f"value iteration, then {after}"
+            assert bool(found.converged)
+            assert np.abs(found.v - mdp_oracle.optimal(model)).max() <= found.bound <= 1e-8
+            assert 16 < int(found.iterations) < int(plan(m, "value_iteration", tolerance=1e-8).iterations)
+            for most in (2, 5, 17):
+                stopped = run(m, most)
+                assert int(stopped.iterations) == most
+                assert not bool(stopped.converged)
+                assert np.abs(stopped.v - mdp_oracle.optimal(model)).max() <= stopped.bound
+            assert int(plan(m, tolerance=1e3).iterations) == 2
+    with pytest.raises(ValueError, match="max_iterations is 0"):
+        planners.plan(m, max_iterations=0)
+
+
 def test_gamma_may_be_traced_and_batched():
     with jax.enable_x64(True):
         m, gammas = chapter(0.9), jnp.array([0.0, 0.5, 0.9, 0.95])
@@ -254,8 +278,8 @@ def test_generated_transitions_need_no_table():
         reward = jnp.zeros(50).at[7].set(1.0)
         found = plan(mdp.TabularMDP(generated, reward, gamma=0.9), tolerance=1e-8)
         stored = plan(mdp.TabularMDP(jax.jit(generated.stored)(), reward, gamma=0.9), tolerance=1e-8)
-        assert found.method == "modified policy iteration"
-        assert stored.method == "Krylov policy iteration"
+        assert found.method == "value iteration, then modified policy iteration"
+        assert stored.method == "value iteration, then Krylov policy iteration"
         np.testing.assert_allclose(found.v, stored.v, atol=2e-8)
         with pytest.raises(TypeError, match="Store them"):
             planners.plan(mdp.TabularMDP(generated, reward, gamma=0.9), "gauss_seidel")

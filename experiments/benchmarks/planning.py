@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from experiments.benchmarks.interleave import Prepared, compiled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rljax import mdp
 
 BARS = {  # times the best of the peers
@@ -25,6 +27,7 @@ BARS = {  # times the best of the peers
     "maze 1e6": 3.0,
     "Garnet 1e6 x 4 x 5": 2.0,
 }
+ALSO = {"1000 problems": ("modified_policy_iteration",)}  # planners that may be faster than what `plan` picks
 COPIED = 2**28  # bytes, more than any cache holds
 PEERS = (
     "peers not measured: python -m venv peers && peers/bin/pip install quantecon mdpsolver pymdptoolbox, "
@@ -42,6 +45,7 @@ def main(
     problem: str | None = None,
     all_planners: bool = False,
     cores: int | None = None,
+    asynchronous: bool = False,
     peer_python: Path | None = None,
 ) -> None:
     """Solve every problem with every contender, in turn.
@@ -54,9 +58,12 @@ def main(
       seconds: shortest measurement.
       problem: only those whose name contains this.
       all_planners: ours by every planner, not only what `plan` picks.
-      cores: for each contender to run on; default: all there are. For what takes less than a millisecond one is faster.
+      cores: for each contender to run on; default: all there are.
+      asynchronous: hand each call to another thread, as JAX does if it is not told otherwise: 50 us more, since all are
+        waited for.
       peer_python: interpreter that has the peers; default: the environment variable RLJAX_PLANNING_PYTHON.
     """
+    import functools
     import os
     import statistics
 
@@ -82,11 +89,14 @@ def main(
     for name in names:
         case = _case(name, seed)
         mine = interleave.Worker("experiments.benchmarks.planning")  # one for each problem, whose memory it shows
-        planners = ["auto", *PLANNERS] if all_planners else ["auto"]
+        planners = ["auto", *PLANNERS] if all_planners else ["auto", *ALSO.get(name, ())]
         ask = lambda who, case_name, **more: interleave.Contender(who, case_name, {**case, **more})  # noqa: B023
-        contenders = {f"rljax {p}": ask(mine, "rljax", planner=p) for p in planners if _fits(p, name)}
+        ours = functools.partial(ask, mine, asynchronous=asynchronous)
+        contenders = {f"rljax {p}": ours("rljax", planner=p) for p in planners if _fits(p, name)}
         if "maze" in name:
-            contenders["rljax gauss_seidel, outwards"] = ask(mine, "outwards")
+            contenders["rljax gauss_seidel, outwards"] = ours("outwards")
+        if name == "local 1000 x 10":
+            contenders["rljax auto, as lists"] = ours("as_lists")
         if peer:
             for method in ("value_iteration", "modified_policy_iteration", "policy_iteration"):
                 if _bearable(method, name):
@@ -101,15 +111,15 @@ def main(
         results = interleave.race(contenders, rounds, seconds)
         milliseconds = {who: [1e3 / m.rate for m in rs] for who, rs in results.items()}
         medians = {who: statistics.median(times) for who, times in milliseconds.items()}
-        ours, others = (
+        own, others = (
             {who: t for who, t in medians.items() if who.startswith("rljax") is is_ours} for is_ours in (True, False)
         )
-        fastest = min(ours, key=ours.__getitem__)
+        fastest = min(own, key=own.__getitem__)
         record: dict[str, Any] = {"milliseconds": milliseconds, "bar": BARS[name], "fastest_of_ours": fastest}
         record["compile_seconds"] = results[fastest][0].compile_seconds
         record["peak_bytes"] = results[fastest][-1].peak_bytes
         moved = _moved(case["problem"], seed)
-        sweeps = interleave.race({what: ask(mine, what) for what in ("sweep", "copy")}, rounds, seconds)
+        sweeps = interleave.race({what: ours(what) for what in ("sweep", "copy")}, rounds, seconds)
         speeds = {what: statistics.median(m.rate for m in sweeps[what]) for what in sweeps}
         mine.close()
         record["sweep"] = {
@@ -167,13 +177,22 @@ def _model(problem: str, seed: int) -> mdp.TabularMDP:
     return mdp.TabularMDP(transitions, jnp.asarray(made.reward), gamma=made.gamma, terminal=jnp.asarray(made.stop))
 
 
-def rljax(problem: str, seed: int, planner: str, gammas: list[float] | None = None, problems: int = 1) -> Prepared:
-    """One compiled plan; many gammas are one `vmap`, many problems a `map` of them, 250 at a time, which stay in the cache."""
-    import dataclasses
-
+def _configure(asynchronous: bool) -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    # Whoever waits for every answer gains nothing from another thread that finds it, and loses the time to wake it up.
+    jax.config.update("jax_cpu_enable_async_dispatch", asynchronous)
+
+
+def rljax(
+    problem: str, seed: int, planner: str, asynchronous: bool, gammas: list[float] | None = None, problems: int = 1
+) -> Prepared:
+    """One compiled plan; many gammas are one `vmap`, many problems a `map` of them, 250 at a time, which stay in the cache."""
+    _configure(asynchronous)
+    import dataclasses
+
+    import jax
     import jax.numpy as jnp
 
     from rljax.mdp import planners
@@ -194,33 +213,45 @@ def rljax(problem: str, seed: int, planner: str, gammas: list[float] | None = No
     return prepared
 
 
-def outwards(problem: str, seed: int) -> Prepared:
+def outwards(problem: str, seed: int, asynchronous: bool) -> Prepared:
     """Gauss-Seidel in the order of distances, which the host finds anew each time."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-
+    _configure(asynchronous)
     from rljax import mdp
 
-    def solve(given: mdp.TabularMDP, levels: mdp.Levels) -> Any:
-        solution = mdp.solve(given, mdp.planners.gauss_seidel(levels), tolerance=1e-6)
+    solve = lambda given, levels: mdp.solve(given, mdp.planners.gauss_seidel(levels), tolerance=1e-6)
+    return _prepared_on_the_host(problem, seed, lambda given: (given, mdp.outwards(given)), solve)
+
+
+def as_lists(problem: str, seed: int, asynchronous: bool) -> Prepared:
+    """What `plan` picks for the lists that the host makes anew each time of a table that is mostly zeros."""
+    _configure(asynchronous)
+    from rljax import mdp
+
+    solve = lambda given: mdp.plan(given, tolerance=1e-6)
+    return _prepared_on_the_host(problem, seed, lambda given: (mdp.to_sparse(given),), solve)
+
+
+def _prepared_on_the_host(problem: str, seed: int, prepare: Callable[..., Any], solve: Callable[..., Any]) -> Prepared:
+    import jax
+
+    def found(*arguments: Any) -> Any:
+        solution = solve(*arguments)
         return solution.v, solution.policy, solution.bound, solution.converged
 
     given = _model(problem, seed)
     begin = time.perf_counter()
-    program = jax.jit(solve).lower(given, mdp.outwards(given)).compile()
+    program = jax.jit(found).lower(*prepare(given)).compile()
     seconds = time.perf_counter() - begin
-    prepared = Prepared(lambda: jax.block_until_ready(program(given, mdp.outwards(given))), 1, seconds)
+    prepared = Prepared(lambda: jax.block_until_ready(program(*prepare(given))), 1, seconds)
     if not prepared.run()[3]:
-        raise ArithmeticError(f"Gauss-Seidel has not converged on {problem}.")
+        raise ArithmeticError(f"the planner has not converged on {problem}.")
     return prepared
 
 
-def sweep(problem: str, seed: int, **_: Any) -> Prepared:
+def sweep(problem: str, seed: int, asynchronous: bool, **_: Any) -> Prepared:
     """Sweeps of the Bellman optimality operator over one problem, nothing between them."""
+    _configure(asynchronous)
     import jax
-
-    jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
 
     from rljax import mdp
@@ -230,11 +261,10 @@ def sweep(problem: str, seed: int, **_: Any) -> Prepared:
     return compiled(sweeps, given, jnp.zeros(given.num_states), steps=number)
 
 
-def copy(**_: Any) -> Prepared:
+def copy(asynchronous: bool, **_: Any) -> Prepared:
     """What memory can do: as many numbers read as written, again and again in place, so that no page is new."""
+    _configure(asynchronous)
     import jax
-
-    jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
 
     number = 20
@@ -258,7 +288,7 @@ PLANNERS = (
     "krylov_policy_iteration",
     "gauss_seidel",
 )
-CONTENDERS = {"rljax": rljax, "outwards": outwards, "sweep": sweep, "copy": copy}
+CONTENDERS = {"rljax": rljax, "outwards": outwards, "as_lists": as_lists, "sweep": sweep, "copy": copy}
 
 
 def _case(name: str, seed: int) -> dict[str, Any]:
