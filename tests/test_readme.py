@@ -118,19 +118,19 @@ FIGURES = {
     ("its compilation, tracing included ",): [median("reinforce", "compilation of the training program, one seed")],
     ("process start to first training result ",): [median("reinforce", "process start to first result")],
     ("planning to a certified 1e-6: dense 100 x 4 ",): planned("dense 100 x 4"),
-    ("same, with `--cores 1` ",): planned("dense 100 x 4, one core"),
+    ("same, with `--asynchronous`",): planned("dense 100 x 4, asynchronous"),
     ("same: maze 1e5, outwards from the goal ",): planned("maze 1e5"),
+    ("same: local 1000 x 10, made lists each time ",): planned("local 1000 x 10"),
+    ("same: 1000 problems, by modified policy iteration; by `plan` ",): planned("1000 problems"),
     ("same: maze 1e6, likewise ",): planned("maze 1e6"),
     **{
         (f"same: {case} ",): planned(case)
         for case in (
             "dense 1000 x 10",
             "dense 3000 x 4",
-            "local 1000 x 10",
             "local 1000 x 10, lists",
             "FrozenLake 8 x 8",
             "1000 gammas",
-            "1000 problems",
             "Garnet 1e5 x 4 x 5",
             "Garnet 1e6 x 4 x 5",
         )
