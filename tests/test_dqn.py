@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -353,6 +354,7 @@ def test_all_variants_compose_under_the_strictest_promotion(
         ({"double": "yes"}, "double is 'yes'; expected True or False"),
         ({"optimiser": lambda rate: None}, r"optimiser\(learning_rate\) is None"),
         ({"optimiser": optax.adam(0.1)}, "the learning rate is given apart"),
+        ({"optimiser": optax.lbfgs}, "takes no step from gradients and parameters alone"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(options: dict[str, Any], message: str) -> None:
@@ -380,6 +382,12 @@ def test_what_is_of_another_kind_is_refused(options: dict[str, Any], message: st
 def test_refusals(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dqn(endless(2), TABLE, **options)
+
+
+@pytest.mark.parametrize("penalty", [lambda error: jnp.stack([error, error]), lambda value, target: value])
+def test_a_penalty_is_of_one_error(penalty: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"penalty\(error\) is .*expected a number.*losses\.huber"):
+        scalar(penalty)
 
 
 def test_a_network_that_does_not_fit_and_continuous_actions_are_refused() -> None:

@@ -3,7 +3,7 @@
 A contender is a function `prepare(**case) -> Prepared` in the dictionary `CONTENDERS` of a module. Driver and worker
 speak JSON, one object a line: a request `{"case": name, "seconds": at least so long, "arguments": {...}}` is answered
 `{"seconds": wall, "cpu_seconds": of the whole process, "compile_seconds": apart, "steps": done meanwhile, "peak_bytes": of
-its memory}`.
+its memory, "trace_seconds": of those to compile}`.
 Imported by the peers' interpreter too, hence nothing but the standard library at the top, and no rljax.
 """
 
@@ -33,6 +33,7 @@ class Prepared(NamedTuple):
     run: Callable[[], Any]  # returns when the work is done, not when it is enqueued
     steps: int  # environment steps of one call
     compile_seconds: float = 0.0
+    trace_seconds: float = 0.0  # among those: Python's, before the compiler has anything
 
 
 class Measurement(NamedTuple):
@@ -43,6 +44,7 @@ class Measurement(NamedTuple):
     compile_seconds: float
     steps: int
     peak_bytes: int = 0  # the most memory that the worker has held until now
+    trace_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -63,9 +65,11 @@ def compiled(function: Callable[..., Any], *arguments: Any, steps: int) -> Prepa
     import jax
 
     begin = time.perf_counter()
-    program = jax.jit(function).lower(*arguments).compile()
+    lowered = jax.jit(function).lower(*arguments)
+    traced = time.perf_counter() - begin
+    program = lowered.compile()
     seconds = time.perf_counter() - begin
-    return Prepared(lambda: jax.block_until_ready(program(*arguments)), steps, seconds)
+    return Prepared(lambda: jax.block_until_ready(program(*arguments)), steps, seconds, traced)
 
 
 def serve(module: str) -> None:
@@ -85,7 +89,8 @@ def serve(module: str) -> None:
             calls += 1
         cpu_seconds = time.process_time() - cpu
         peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        answer = Measurement(seconds, cpu_seconds, prepared.compile_seconds, calls * prepared.steps, peak)
+        compiling = prepared.compile_seconds
+        answer = Measurement(seconds, cpu_seconds, compiling, calls * prepared.steps, peak, prepared.trace_seconds)
         print(json.dumps(answer._asdict()), file=answers, flush=True)
 
 

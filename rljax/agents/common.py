@@ -41,23 +41,35 @@ def epsilon(value: Any) -> None:
 
 def schedule(name: str, value: Callable[..., Any], example: str) -> None:
     """A function of the steps so far, to a number. Traced: nothing is computed."""
+    number(f"{name}(steps)", value, jnp.int32, f"one of optax's schedules, such as {example}")
+
+
+def number(name: str, function: Callable[..., Any], kind: Any, example: str) -> None:
+    """A function of one number, to a number. Traced: nothing is computed."""
     try:
         with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers and floats
-            number = jax.eval_shape(value, jax.ShapeDtypeStruct((), jnp.int32))
-    except TypeError as error:
-        number = f"no function of one number ({error})"
-    if getattr(number, "shape", None) != ():
-        raise ValueError(
-            f"{name}(steps) is {number}; expected a number, []. Take one of optax's schedules, such as {example}."
-        )
+            result = jax.eval_shape(function, jax.ShapeDtypeStruct((), kind))
+    except (TypeError, ValueError) as error:
+        result = f"no function of one number ({error})"
+    if getattr(result, "shape", None) != ():
+        raise ValueError(f"{name} is {result}; expected a number, []. Take {example}.")
 
 
 def transform(optimiser: Any, learning_rate: Any) -> optax.GradientTransformation:
-    """What `optimiser` makes of the learning rate."""
+    """What `optimiser` makes of the learning rate. Traced: nothing is computed."""
     checks.real("learning_rate", learning_rate, 0, above=True, below=True)
     checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
     made = optimiser(learning_rate)
     checks.functions("optimiser(learning_rate)", made, *optax.GradientTransformation._fields)
+    one = {"kernel": jax.ShapeDtypeStruct((2, 2), jnp.result_type(float))}
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            jax.eval_shape(lambda params: made.update(params, made.init(params), params), one)
+    except TypeError as error:
+        raise TypeError(
+            f"optimiser(learning_rate) takes no step from gradients and parameters alone ({error}); expected what "
+            "searches for nothing, such as optax.adam."
+        ) from None
     return made
 
 

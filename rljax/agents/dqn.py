@@ -98,6 +98,7 @@ class DqnState(NamedTuple):
 def scalar(penalty: Callable[[Array], Array] = losses.huber) -> Head:
     """One number, the expected return: loss = penalty(y - q(a)), y = r + discount sum_a pi(a) q'(a)."""
     checks.function("penalty", penalty, "losses.huber or losses.squared")
+    common.number("penalty(error)", penalty, jnp.result_type(float), "losses.huber or losses.squared")
 
     def loss(q_tm1: Array, a_tm1: Array, r_t: Array, discount_t: Array, q_t: Array, pi_t: Array) -> tuple[Array, Array]:
         error = backups.expected_sarsa_error(q_tm1, a_tm1, r_t, discount_t, q_t, pi_t)
