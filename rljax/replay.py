@@ -26,7 +26,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from rljax import checks, noise
+from rljax import checks, noise, packing
 from rljax.structs import pytree_dataclass
 
 
@@ -52,10 +52,11 @@ class Replay(NamedTuple):
 class State:
     """The ring."""
 
-    data: Any  # leaves [rows, N, ...]
+    data: tuple[Array, ...]  # packed transitions, [rows, N, width] each: whatever is read at random, all of it is
     head: Array  # [] int32 row that is written next
     filled: Array  # [] int32 rows written, at most `rows`
     n: int = field(metadata={"static": True})  # steps of a window
+    layout: packing.Layout = field(metadata={"static": True})  # of a transition
 
 
 @pytree_dataclass
@@ -237,34 +238,35 @@ def _ring(capacity: int, example: Any, num_envs: int, n: int) -> dict[str, Any]:
             f"windows of n = {n} steps are given, and a capacity of {capacity}, which is {rows} steps of {num_envs} "
             f"environments; expected n <= {rows}, or a capacity of at least {n * num_envs}."
         )
-    example = jax.eval_shape(lambda tree: tree, example)
-    if not jax.tree.leaves(example):
+    layout = packing.layout(example)
+    if not layout.leaves:
         raise ValueError(f"the example of a transition is {example!r}; expected a pytree with at least one array.")
-    data = jax.tree.map(lambda leaf: jnp.zeros((rows, num_envs, *leaf.shape), leaf.dtype), example)
-    return {"data": data, "head": jnp.int32(0), "filled": jnp.int32(0), "n": n}
+    data = packing.zeros(layout, (rows, num_envs))
+    return {"data": data, "head": jnp.int32(0), "filled": jnp.int32(0), "n": n, "layout": layout}
 
 
 def _write(state: _State, block: Any, valid: Array | None) -> tuple[_State, ArrayLike]:
     """The state with the block in its ring, and the number of rows that entered."""
     steps = _check_block(state, block, valid)
-    rows = _sizes(state)[0]
+    rows, packed = _sizes(state)[0], packing.pack(state.layout, block)
     if valid is None:
         count = steps
         data = jax.tree.map(
-            lambda leaf, new: lax.dynamic_update_slice_in_dim(leaf, new, state.head, 0), state.data, block
+            lambda old, new: lax.dynamic_update_slice_in_dim(old, new, state.head, 0), state.data, packed
         )
     else:
         entered = jnp.cumsum(valid[:, 0], dtype=jnp.int32)
         count = entered[-1]
         row = jnp.where(valid[:, 0], (state.head + entered - 1) % rows, rows)
-        data = jax.tree.map(lambda leaf, new: leaf.at[row].set(new, mode="drop"), state.data, block)
+        data = jax.tree.map(lambda old, new: old.at[row].set(new, mode="drop"), state.data, packed)
     filled = jnp.minimum(state.filled + count, rows)
     return replace(state, data=data, head=(state.head + count) % rows, filled=filled), count
 
 
 def _sizes(state: State) -> tuple[int, int]:
     """Rows and environments."""
-    return jax.tree.leaves(state.data)[0].shape[:2]
+    rows, num_envs, _ = state.data[0].shape
+    return rows, num_envs
 
 
 def _oldest(state: State) -> Array:
@@ -287,7 +289,8 @@ def _windows(state: State, index: Array) -> Any:
     rows, num_envs = _sizes(state)
     steps = jnp.arange(state.n, dtype=jnp.int32) * num_envs
     slot = (index[:, None] + steps[None, :]) % (rows * num_envs)
-    return jax.tree.map(lambda leaf: _flat(leaf).at[slot].get(mode="promise_in_bounds"), state.data)
+    rows_ = (_flat(packed).at[slot].get(mode="promise_in_bounds") for packed in state.data)
+    return packing.unpack(state.layout, tuple(rows_))
 
 
 def _flat(leaf: Array) -> Array:
@@ -348,7 +351,7 @@ def _check_sample(key: Array, state: State, batch_size: int) -> None:
 
 def _check_block(state: State, block: Any, valid: Array | None) -> int:
     """T, the number of rows."""
-    (rows, num_envs), structure = _sizes(state), jax.tree.structure(state.data)
+    (rows, num_envs), structure = _sizes(state), state.layout.tree
     if jax.tree.structure(block) != structure:
         raise ValueError(
             f"the block is a tree {jax.tree.structure(block)}; expected that of the example given to init, {structure}."
@@ -358,8 +361,8 @@ def _check_block(state: State, block: Any, valid: Array | None) -> int:
     if len(shape) < 2 or shape[0] == 0:
         raise ValueError(f"a block of shape {shape} is given; expected [T, N, ...] with T >= 1 and N = {num_envs}.")
     steps = shape[0]
-    for (path, new), leaf in zip(leaves, jax.tree.leaves(state.data), strict=True):
-        expected = (steps, num_envs, *leaf.shape[2:])
+    for (path, new), leaf in zip(leaves, state.layout.leaves, strict=True):
+        expected = (steps, num_envs, *leaf.shape)
         if jnp.shape(new) != expected or jnp.result_type(new) != leaf.dtype:
             raise ValueError(
                 f"block{jax.tree_util.keystr(path)} is {jnp.result_type(new)}{list(jnp.shape(new))}; expected "

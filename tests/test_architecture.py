@@ -12,6 +12,7 @@ FLOORS = {
     "checks": 0,
     "structs": 0,
     "noise": 1,
+    "packing": 1,
     "returns": 1,
     "backups": 1,
     "policies": 1,

@@ -1,0 +1,57 @@
+"""What is packed comes back bit for bit, takes as many bytes, and lies in one array for each size of number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rljax import packing
+
+KINDS = [
+    *(bool, jnp.int8, jnp.uint8, jnp.int16, jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn),
+    *(jnp.int32, jnp.uint32, jnp.float32, jnp.complex64, jnp.int4),
+]
+
+
+def bits(rng: np.random.Generator, shape: tuple[int, ...], kind: Any) -> jax.Array:
+    """Any bits at all: NaN with their payloads, infinities, the smallest numbers."""
+    if kind is bool:
+        return jnp.asarray(rng.random(shape) < 0.5)
+    if kind in (jnp.int4, jnp.complex64):
+        return jnp.asarray(rng.integers(-8, 8, shape)).astype(kind)
+    size = jnp.dtype(kind).itemsize
+    raw = rng.integers(0, 256, (*shape, size), np.uint8)
+    return jnp.asarray(raw.view(f"uint{8 * size}")[..., 0]).view(kind)
+
+
+@pytest.mark.parametrize("batch", [(), (3,), (2, 5)], ids=str)
+def test_every_bit_comes_back(batch: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(), (4,), (2, 3)]
+    rows = {f"{jnp.dtype(kind)}{s}": bits(rng, (*batch, *s), kind) for kind in KINDS for s in shapes}
+    one = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[len(batch) :], leaf.dtype), rows)
+    layout = packing.layout(one)
+    packed = packing.pack(layout, rows)
+    back = packing.unpack(layout, packed)
+    chex.assert_trees_all_equal_shapes_and_dtypes(back, rows)
+    for name, leaf in rows.items():
+        assert np.asarray(back[name]).tobytes() == np.asarray(leaf).tobytes(), name
+    # Eleven numbers of each kind, 1 + 4 + 6; what JAX cannot take for words stays what it is.
+    widths = {"uint8": 44, "uint16": 33, "uint32": 33, "complex64": 11, "int4": 11}
+    assert {x.dtype.name: x.shape for x in packed} == {name: (*batch, width) for name, width in widths.items()}
+    assert sum(x.nbytes for x in packed) == sum(leaf.nbytes for leaf in rows.values())
+    chex.assert_trees_all_equal_shapes_and_dtypes(packing.zeros(layout, batch), packed)
+
+
+def test_zeros_are_zeros_of_every_kind() -> None:
+    example = {jnp.dtype(kind).name: jax.ShapeDtypeStruct((2,), kind) for kind in KINDS}
+    layout = packing.layout(example)
+    chex.assert_trees_all_equal(
+        packing.unpack(layout, packing.zeros(layout, (3,))),
+        jax.tree.map(lambda one: jnp.zeros((3, *one.shape), one.dtype), example),
+    )
