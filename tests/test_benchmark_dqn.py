@@ -81,6 +81,8 @@ def test_the_command(asked, checkouts, tmp_path):
     assert bars == {
         "PureJaxRL / one seed": (10.0, ">= 1.7"),
         "CleanRL / one seed": (10.0, ">= 10"),
+        "PureJaxRL, one core / one seed, one core": (10.0, ">= 1.7"),
+        "CleanRL, one core / one seed, one core": (10.0, ">= 10"),
         "8 seeds / one seed, one core": (0.125, "<= 0.5"),
         "uniform, 1e6 / uniform, 1e4": (1.0, "<= 1.5"),
         "prioritised, 1e6 / prioritised, 1e4": (1.0, "<= 1.5"),
@@ -91,7 +93,9 @@ def test_the_command(asked, checkouts, tmp_path):
     assert summary["seconds of each round, for each seed"]["8 seeds"] == [6.25, 6.25]
     questions = [question for question in asked if question != "closed"]
     assert {question[2]["checkout"] for question in questions if question[0] == "dqn_peers"} == {str(tmp_path)}
-    assert asked.count("closed") == 4 + 2  # us, one core, two peers; a fresh process for each compilation
+    assert (
+        asked.count("closed") == 6 + 2
+    )  # us and two peers, each on one core too; a fresh process for each compilation
     for module, case, arguments in questions:
         maker = (dqn_peers if module == "dqn_peers" else contenders).CONTENDERS[case]
         assert set(arguments) <= set(maker.__annotations__)

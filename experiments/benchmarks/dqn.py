@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments.benchmarks import interleave
 from experiments.benchmarks.interleave import Prepared, compiled
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ def main(
     import contextlib
 
     from experiments import _console
-    from experiments.benchmarks import interleave
     from rljax import checks
     from rljax.runs import folder
 
@@ -78,8 +78,10 @@ def main(
         mine = start(ours)
         contenders = {"one seed": interleave.Contender(mine, "rljax", {**case, "seeds": 1})}
         for name, checkout in checkouts.items():
-            peer = start("experiments.benchmarks.dqn_peers", Path(str(python)).absolute())
-            contenders[name] = interleave.Contender(peer, name.lower(), {**case, "checkout": str(checkout)})
+            theirs = {**case, "checkout": str(checkout)}
+            for where, more in (("", {}), (", one core", {"one_core": True}))[: 1 + pinning]:
+                peer = start("experiments.benchmarks.dqn_peers", Path(str(python)).absolute())
+                contenders[f"{name}{where}"] = interleave.Contender(peer, name.lower(), {**theirs, **more})
         contenders[many] = interleave.Contender(mine, "rljax", {**case, "seeds": seeds})
         contenders[f"products of {many}"] = interleave.Contender(mine, "products", {**case, "seeds": seeds})
         if pinning:
@@ -159,6 +161,8 @@ def judge(
     wanted = [
         ("PureJaxRL", "one seed", ">=", 1.7),
         ("CleanRL", "one seed", ">=", 10.0),
+        ("PureJaxRL, one core", alone, ">=", 1.7),
+        ("CleanRL, one core", alone, ">=", 10.0),
         (many, alone, "<=", 0.5),
         (f"{many}, one core", alone, "", None),
         # Whatever else a training does, it has these products to do.
@@ -210,7 +214,7 @@ def cleanrls(env: Environment, steps: int) -> Algorithm:
 
 def rljax(seed: int, steps: int, seeds: int, one_core: bool = False) -> Prepared:
     """The loop's own pure functions under one `jit`: random play, then all updates of every seed; no look of the host."""
-    _pin(one_core)
+    interleave.pin(one_core)
     import jax
 
     from rljax import envs, train
@@ -231,7 +235,7 @@ def products(seed: int, steps: int, seeds: int, one_core: bool = False) -> Prepa
 
     Forwards through the network and through the target network, backwards through all layers but the first.
     """
-    _pin(one_core)
+    interleave.pin(one_core)
     import jax
     import jax.numpy as jnp
 
@@ -327,12 +331,6 @@ def compilation(seed: int) -> Prepared:
 
 
 CONTENDERS = {"rljax": rljax, "products": products, "sampling": sampling, "compilation": compilation}
-
-
-def _pin(one_core: bool) -> None:
-    """To one core, for good: the threads of JAX, which starts later, inherit it."""
-    if one_core:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def _checkouts(given: Mapping[str, Path | None], python: str | Path | None) -> dict[str, Path]:

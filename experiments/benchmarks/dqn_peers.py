@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from experiments.benchmarks.interleave import Prepared, compiled
+from experiments.benchmarks.interleave import Prepared, compiled, pin
 
 
-def purejaxrl(checkout: str, seed: int, steps: int) -> Prepared:
+def purejaxrl(checkout: str, seed: int, steps: int, one_core: bool = False) -> Prepared:
     """`jax.jit(make_train(config))`: its whole run is one program, with one environment."""
+    pin(one_core)
     import gymnax  # pyright: ignore[reportMissingImports]
     import jax
     from gymnax.wrappers import purerl  # pyright: ignore[reportMissingImports]
@@ -50,12 +51,13 @@ def purejaxrl(checkout: str, seed: int, steps: int) -> Prepared:
     return compiled(make_train(config), jax.random.key(seed), steps=steps)
 
 
-def cleanrl(checkout: str, seed: int, steps: int) -> Prepared:
+def cleanrl(checkout: str, seed: int, steps: int, one_core: bool = False) -> Prepared:
     """The script `dqn_jax.py`; its own defaults are the settings.
 
     It compiles within its run, anew each time, so its programs are put into JAX's cache of compiled programs before: what is
     left of compilation in a run is tracing and reading them, a fraction of a second.
     """
+    pin(one_core)
     import gymnasium
     import jax
 

@@ -72,6 +72,12 @@ def compiled(function: Callable[..., Any], *arguments: Any, steps: int) -> Prepa
     return Prepared(lambda: jax.block_until_ready(program(*arguments)), steps, seconds, traced)
 
 
+def pin(one_core: bool) -> None:
+    """This process to one core, for good: the threads of JAX, which starts later, inherit it."""
+    if one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
 def serve(module: str) -> None:
     """The worker's side: prepare each case once, time it as often as asked, until the driver hangs up."""
     answers, sys.stdout = sys.stdout, sys.stderr  # a library that prints must not garble the answers
