@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rljax import mdp as mdp
     from rljax import networks as networks
     from rljax import noise as noise
+    from rljax import packing as packing
     from rljax import policies as policies
     from rljax import replay as replay
     from rljax import returns as returns
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from rljax import train as train
 
 _NAMESPACES = frozenset(
-    "agents backups checks envs features host losses mdp networks noise policies replay returns rollout runs shaping structs "
-    "train".split()
+    "agents backups checks envs features host losses mdp networks noise packing policies replay returns rollout runs shaping "
+    "structs train".split()
 )
 
 
