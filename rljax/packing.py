@@ -1,7 +1,8 @@
-"""Trees of small arrays as one wide array for each size of number, bit for bit.
+"""Trees of small arrays as one wide array for each size of number, bit for bit; numbers of other sizes than 8, 16 and 32 bits
+and complex ones, by type.
 
 Who reads rows of a large memory at random waits for every array: a transition of six leaves in six arrays costs six misses of
-the cache, and two in two. Nothing is rounded, nothing padded: it takes as many bytes as before.
+the cache, and two in two. Nothing is rounded, nothing padded: it takes as many bytes as before. No gradient passes.
 
     leaves [..., 4] float32, [...] int32, [...] bool, [...] bool   ->   [..., 5] uint32, [..., 2] uint8
 """
@@ -54,7 +55,8 @@ def pack(layout: Layout, rows: Any) -> tuple[Array, ...]:
       [0.5, 1.5]
     """
     parts: dict[Any, list[Array]] = {kind: [] for kind in layout.widths}
-    for leaf, one in zip(jax.tree.leaves(rows), layout.leaves, strict=True):
+    for given, one in zip(jax.tree.leaves(rows), layout.leaves, strict=True):
+        leaf = jnp.asarray(given, one.dtype)  # NumPy's 64 bits are 32 where JAX has no others
         batch = leaf.shape[: leaf.ndim - len(one.shape)]
         parts[_carrier(one.dtype)].append(_carried(leaf).reshape(*batch, math.prod(one.shape)))
     return tuple(jnp.concatenate(side_by_side, axis=-1) for side_by_side in parts.values())

@@ -87,6 +87,7 @@ def test_the_command(asked, checkouts, tmp_path):
         "uniform, 1e6 / uniform, 1e4": (1.0, "<= 1.5"),
         "prioritised, 1e6 / prioritised, 1e4": (1.0, "<= 1.5"),
         "compilation of the default program: seconds": (3.0, "<= 4"),
+        "by XLA, without the tracing before it: seconds": (3.0, "<= 4"),
     }
     # A thousand steps a second: fifty seconds a seed.
     assert summary["seconds of each round, for each seed"]["one seed"] == [50.0, 50.0]

@@ -354,7 +354,6 @@ def test_all_variants_compose_under_the_strictest_promotion(
         ({"double": "yes"}, "double is 'yes'; expected True or False"),
         ({"optimiser": lambda rate: None}, r"optimiser\(learning_rate\) is None"),
         ({"optimiser": optax.adam(0.1)}, "the learning rate is given apart"),
-        ({"optimiser": optax.lbfgs}, "takes no step from gradients and parameters alone"),
     ],
 )
 def test_what_is_of_another_kind_is_refused(options: dict[str, Any], message: str) -> None:

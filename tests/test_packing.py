@@ -55,3 +55,13 @@ def test_zeros_are_zeros_of_every_kind() -> None:
         packing.unpack(layout, packing.zeros(layout, (3,))),
         jax.tree.map(lambda one: jnp.zeros((3, *one.shape), one.dtype), example),
     )
+
+
+def test_numpys_wide_numbers_are_rows_like_any_others() -> None:
+    row = {"o": jnp.array([0.25, -0.5]), "a": jnp.int32(0), "over": jnp.array(False)}
+    layout = packing.layout(row)
+    block = {"o": np.array([[1.5, 2.0]]), "a": np.array([3]), "over": np.array([True])}  # float64, int64
+    back = packing.unpack(layout, packing.pack(layout, block))
+    expected = {"o": jnp.array([[1.5, 2.0]]), "a": jnp.array([3]), "over": jnp.array([True])}
+    chex.assert_trees_all_equal(back, expected)
+    chex.assert_trees_all_equal_dtypes(back, row)

@@ -18,7 +18,7 @@ BARS = {  # times the best of the peers
     "dense 1000 x 10": 1.1,
     "dense 3000 x 4": 1.1,
     "local 1000 x 10": 4.0,
-    "local 1000 x 10, lists": 1.0,
+    "local 1000 x 10, lists": 4.0,
     "FrozenLake 8 x 8": 5.0,
     "1000 gammas": 8.0,
     "1000 problems": 10.0,
@@ -106,6 +106,8 @@ def main(
             if len(case) == 2 and "1e" not in name and "1000" not in name and "3000" not in name:
                 contenders["MDPSolver mpi"] = ask(peer, "mdpsolver", method="mpi")
                 contenders["pymdptoolbox policy"] = ask(peer, "pymdptoolbox")
+            if name == "local 1000 x 10":
+                contenders["QuantEcon policy, as lists"] = ask(peer, "quantecon_lists", method="policy_iteration")
             if "local" in name:
                 contenders["MDPSolver mpi"] = ask(peer, "mdpsolver", method="mpi")
         results = interleave.race(contenders, rounds, seconds)

@@ -25,6 +25,24 @@ def quantecon(problem: str, seed: int, method: str, gammas: list[float] | None =
     return Prepared(lambda: [model.solve(method=method, max_iter=10**6, **precise) for model in models], 1)
 
 
+def quantecon_lists(problem: str, seed: int, method: str) -> Prepared:
+    """`DiscreteDP.solve` of the sparse matrix that is made anew each time of a table that is mostly zeros."""
+    made = make(problem, seed)
+    states, actions = made.reward.shape
+    pairs = np.divmod(np.arange(states * actions), actions)
+
+    def run() -> Any:
+        import scipy.sparse
+        from quantecon.markov import DiscreteDP  # pyright: ignore[reportMissingImports]
+
+        table = made.probability.reshape(states * actions, states)
+        row, successor = np.divmod(found := np.flatnonzero(table > 0), states)
+        matrix = scipy.sparse.csr_matrix((table.ravel()[found], (row, successor)), shape=table.shape)
+        return DiscreteDP(made.reward.ravel(), matrix, made.gamma, *pairs).solve(method=method)
+
+    return Prepared(run, 1)
+
+
 def _discrete_dp(problem: Problem, gamma: float) -> Any:
     import scipy.sparse
     from quantecon.markov import DiscreteDP  # pyright: ignore[reportMissingImports]
@@ -81,4 +99,9 @@ def pymdptoolbox(problem: str, seed: int) -> Prepared:
     return Prepared(lambda: PolicyIteration(table, made.reward, made.gamma).run(), 1)
 
 
-CONTENDERS = {"quantecon": quantecon, "mdpsolver": mdpsolver, "pymdptoolbox": pymdptoolbox}
+CONTENDERS = {
+    "quantecon": quantecon,
+    "quantecon_lists": quantecon_lists,
+    "mdpsolver": mdpsolver,
+    "pymdptoolbox": pymdptoolbox,
+}

@@ -70,14 +70,14 @@ def main(
         "NumPy / one seed": (ratio("NumPy", "one seed"), ">=", 20.0),
         f"{seeds} seeds / one seed": (ratio(f"{seeds} seeds", "one seed"), "<=", 40.0),
         f"{seeds} seeds: seconds": (statistics.median(each(f"{seeds} seeds", "seconds")), "<=", 4.0),
-        "compilation of the training program, one seed": (compiling - tracing, "<=", 2.0),
+        "compilation of the training program, one seed": (compiling, "<=", 2.0),
+        "by XLA, without the tracing before it": (compiling - tracing, "<=", 2.0),
         "process start to first result": (statistics.median(starts), "<=", 5.0),
     }
     summary = {
         name: {"median": value, "bar": f"{sign} {bar:g}", "reached": value <= bar if sign == "<=" else value >= bar}
         for name, (value, sign, bar) in measured.items()
     }
-    summary["tracing before compilation: seconds"] = {"median": tracing, "bar": None, "reached": None}
     summary["seconds of each round"] = {name: each(name, "seconds") for name in results}
     folder.write_json(path / "summary.json", summary)
     _console.table(
@@ -92,7 +92,6 @@ def main(
             for name, (value, sign, bar) in measured.items()
         ],
     )
-    _console.console.print(f"before compilation, tracing and lowering: {tracing:.2g} s")
     _console.files(path)
 
 

@@ -42,8 +42,8 @@ def plan(
     | successors generated | modified policy iteration    | it needs nothing stored but its policy's successors  |
     | all others           | Krylov policy iteration      | never far from the best, however slow the mixing     |
 
-    With 33 to 256 states, 16 backups of value iteration come first: where mixing is fast they are all it takes, and the
-    least that can be done.
+    With 33 to 256 states, up to 16 backups of value iteration come first, a quarter of `max_iterations` at most: where mixing
+    is fast they are all it takes, and the least that can be done.
 
     Mazes, and whatever else has goals far away, go several times faster by `gauss_seidel(mdp.outwards(problem))`, which has
     to look at the problem before it is compiled; tables that are mostly zeros, as lists (`mdp.to_sparse`); large lists in
@@ -76,7 +76,7 @@ def plan(
     if not small:
         return solve(mdp, planner, tolerance=tolerance, max_iterations=max_iterations, start=start)
     checks.real("max_iterations", max_iterations, 1)
-    few = jnp.clip(max_iterations - 1, 1, 16)
+    few = jnp.clip(max_iterations // 4, 1, 16)
     first = solve(mdp, value_iteration(), tolerance=tolerance, max_iterations=few, start=start)
     left = jnp.maximum(max_iterations - first.iterations, 1)
     then = solve(mdp, planner, tolerance=tolerance, max_iterations=left, start=first.v)
