@@ -115,7 +115,9 @@ FIGURES = {
         median("reinforce", "256 seeds: seconds"),
         median("reinforce", "256 seeds / one seed"),
     ],
-    ("its compilation, tracing included; by XLA alone ",): [median("reinforce", "compilation of the training program, one seed")],
+    ("its compilation, tracing included; by XLA alone ",): [
+        median("reinforce", "compilation of the training program, one seed")
+    ],
     ("process start to first training result ",): [median("reinforce", "process start to first result")],
     ("planning to a certified 1e-6: dense 100 x 4 ",): planned("dense 100 x 4"),
     ("same, with `--asynchronous`",): planned("dense 100 x 4, asynchronous"),
