@@ -289,8 +289,8 @@ def _windows(state: State, index: Array) -> Any:
     rows, num_envs = _sizes(state)
     steps = jnp.arange(state.n, dtype=jnp.int32) * num_envs
     slot = (index[:, None] + steps[None, :]) % (rows * num_envs)
-    rows_ = (_flat(packed).at[slot].get(mode="promise_in_bounds") for packed in state.data)
-    return packing.unpack(state.layout, tuple(rows_))
+    found = tuple(_flat(packed).at[slot].get(mode="promise_in_bounds") for packed in state.data)
+    return packing.unpack(state.layout, found)
 
 
 def _flat(leaf: Array) -> Array:

@@ -293,9 +293,8 @@ def _ends(transitions: Transitions, live: np.ndarray, terminal: np.ndarray) -> N
 def edges(transitions: Dense | Sparse) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """State, action, successor and place, [E] each, of every transition of positive probability."""
     probability = np.asarray(transitions.probability)
-    found = np.unravel_index(
-        np.flatnonzero(probability > 0), probability.shape
-    )  # NumPy skips zeros only along one axis
+    # NumPy skips zeros fast only along one axis.
+    found = np.unravel_index(np.flatnonzero(probability > 0), probability.shape)
     if isinstance(transitions, Dense):
         state, action, successor = found
         return state, action, successor, successor
