@@ -32,12 +32,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_debug_key_reuse", True)
 
-# Every `jax.jit` compiles anew. What this process has compiled before, down to the same HLO, it loads where that took long:
-# the same machine code. Of one process and one run, so that nothing stale or half-written is read.
+# Every `jax.jit` compiles anew. What this process has compiled before, down to the same HLO, it loads: the same machine code,
+# however little it is, for most are single operations. Of one process and one run, so that nothing stale or half-written is
+# read.
 COMPILED = tempfile.TemporaryDirectory(prefix="rljax-tests-")
 atexit.register(COMPILED.cleanup)
 jax.config.update("jax_compilation_cache_dir", COMPILED.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 

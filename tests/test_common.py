@@ -80,3 +80,10 @@ def test_much_too_large_a_learning_rate_is_a_divergence_though_adam_keeps_it_fin
     losses = caught.value.result.metrics["loss"]
     assert np.isfinite(losses[0]).all()  # nothing was NaN or infinite, but for what says so
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(caught.value.result.parameters))
+
+
+def test_a_line_search_is_refused_before_anything_is_compiled() -> None:
+    algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy(), optimiser=optax.lbfgs)
+    key = jax.random.key(0)
+    with pytest.raises(TypeError, match=r"cannot update the parameters .*'value_fn'.*Take optax\.adam"):
+        jax.eval_shape(algorithm.step, key, jax.eval_shape(algorithm.init, key))

@@ -342,6 +342,8 @@ def test_refused_functions():
         (lambda s, a: (s[None], one), ValueError, r"returns .*; expected successor \[B\], probability \[B\] and reward \[B\]"),
         (lambda s, a: (s[None], one, jnp.ones(2)), ValueError, r"expected successor \[B\]"),
         (lambda s, a: (s, jnp.ones(()), jnp.ones(())), ValueError, r"expected successor \[B\]"),
+        (lambda s, a: ring(s, a) if s else ring(s, 0), TypeError, r"traced by JAX: TracerBoolConversionError.*jnp\.where"),
+        (lambda s: ring(s, 0), TypeError, r"cannot be traced by JAX: TypeError: .* 1 positional argument"),
         (lambda s, a: (one, one, one), TypeError, "expected whole successors"),
         (lambda s, a: (s[None], s[None], one), TypeError, "floating probabilities"),
         (lambda s, a: (s[None] + 1, one, one), ValueError, r"state 3, action 0: the function returns successors \[4\]"),

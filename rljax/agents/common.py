@@ -61,7 +61,17 @@ def transform(optimiser: Any, learning_rate: Any) -> optax.GradientTransformatio
     checks.function("optimiser", optimiser, "optax.adam (not optax.adam(0.01): the learning rate is given apart)")
     made = optimiser(learning_rate)
     checks.functions("optimiser(learning_rate)", made, *optax.GradientTransformation._fields)
-    return made
+
+    def update(updates: Any, state: optax.OptState, params: Any = None) -> tuple[Any, optax.OptState]:
+        try:
+            return made.update(updates, state, params)
+        except TypeError as error:  # while it is traced: which parameters it is for, only the network knows
+            raise TypeError(
+                f"the optimiser cannot update the parameters ({error}); expected one that needs gradients, its state and "
+                "parameters alone. Take optax.adam; a line search, as in optax.lbfgs, would need the loss as well."
+            ) from error
+
+    return optax.GradientTransformation(made.init, update)
 
 
 def flattened(optimiser: Callable[..., optax.GradientTransformation]) -> Callable[..., optax.GradientTransformation]:

@@ -47,7 +47,13 @@ class Generated:
         for name in ("num_states", "num_actions", "block_size"):
             checks.integer(name, getattr(self, name), 1)
         object.__setattr__(self, "parameters", jax.tree.map(jnp.asarray, self.parameters))
-        shapes = self._shapes
+        try:
+            shapes = self._shapes
+        except TypeError as error:  # other arguments, or Python's `if` of a number that is traced
+            raise TypeError(
+                f"function(s, a) cannot be traced by JAX: {type(error).__name__}: {str(error).partition(chr(10))[0]} "
+                "Expected a pure function of state and action, [] int32 both. Write it with jax.numpy: jnp.where for a choice."
+            ) from error
         if not (isinstance(shapes, tuple) and len(shapes) == 3 and len({x.shape for x in shapes} | {()}) == 2):
             raise ValueError(
                 f"function(s, a) returns {shapes}; expected successor [B], probability [B] and reward [B]."
