@@ -66,7 +66,10 @@ def main(
 
     available = np.isfinite(fixed[0])
     shown = lambda q: np.where(available, q, None)
-    distance = np.abs(np.where(available, iterates, 0) - np.where(available, fixed, 0)[:, None]).max(axis=(2, 3))
+    filled = np.where(available, iterates, 0)
+    distance = np.abs(filled - np.where(available, fixed, 0)[:, None]).max(axis=(2, 3))
+    change = np.abs(np.diff(filled, axis=1, prepend=0)).max(axis=(2, 3))
+    proven = change * np.array([gamma / (1 - gamma) for gamma in gammas])[:, None]  # |Q_k - Q*| is at most that
     summary = {
         f"{gamma:g}": {
             "q_after_sweeps": shown(iterates[i, sweeps - 1]),
@@ -74,6 +77,7 @@ def main(
             "policy": fixed[i].argmax(axis=1),
             "policy_after_sweeps": iterates[i, sweeps - 1].argmax(axis=1),
             "error_after_sweeps": distance[i, sweeps - 1],
+            "bound_after_sweeps": proven[i, sweeps - 1],
         }
         for i, gamma in enumerate(gammas)
     }
@@ -81,17 +85,25 @@ def main(
     folder.write_csv(
         path / "errors.csv",
         (
-            {"gamma": gamma, "sweep": n + 1, "error": float(distance[i, n])}
+            {"gamma": gamma, "sweep": n + 1, "error": float(distance[i, n]), "bound": float(proven[i, n])}
             for i, gamma in enumerate(gammas)
             for n in range(most)
         ),
     )
     mdp_plots.errors(
         path / "errors.png",
-        {f"gamma {gamma:g}": (np.arange(1, most + 1), distance[i]) for i, gamma in enumerate(gammas)},
+        {
+            f"gamma {gamma:g}: {what}": (np.arange(1, most + 1), errors[i])
+            for i, gamma in enumerate(gammas)
+            for what, errors in (
+                ("error", distance),
+                (r"bound, $\frac{\gamma}{1 - \gamma}$ max |Q$_k$ - Q$_{k-1}$|", proven),
+            )
+        },
         title="Q-value iteration on the chapter's MDP",
         xlabel="sweeps over all states and actions",
         ylabel="largest error of a Q-value (in units of reward)",
+        pairs=2,
         mark=(sweeps, f"the chapter's {sweeps} sweeps" if sweeps == 50 else f"{sweeps} sweeps"),
     )
     number = lambda x: f"{x:.8f}" if np.isfinite(x) else "-"

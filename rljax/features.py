@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from rljax import checks
+from rljax.structs import floats
 
 
 class Features(NamedTuple):
@@ -213,8 +214,7 @@ def _scaling(low: Sequence[float], high: Sequence[float]) -> tuple[Callable[[Arr
 
     def scaled(observation: Array) -> Array:
         checks.same_shape(observation=observation, low=bottom)
-        o = jnp.asarray(observation)
-        o = o if jnp.issubdtype(o.dtype, jnp.floating) else o.astype(jnp.result_type(float))
+        o = floats(observation)
         return jnp.clip((o - jnp.asarray(bottom, o.dtype)) / jnp.asarray(top - bottom, o.dtype), 0.0, 1.0)
 
     return scaled, len(bottom)

@@ -12,6 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from rljax import checks
+from rljax.structs import floats
 
 
 def policy_gradient_loss(
@@ -41,7 +42,7 @@ def policy_gradient_loss(
       []. Gradient reaches `log_prob_tm1` and `entropy_tm1`.
 
     Errors:
-      ValueError: unequal shapes, (B,) against (B, 1) included.
+      ValueError: unequal shapes, (B,) against (B, 1) included; a bonus without entropies.
 
     Example:
       >>> float(policy_gradient_loss(jnp.log(jnp.array([0.5, 0.25])), jnp.array([1., -1.])))
@@ -52,6 +53,11 @@ def policy_gradient_loss(
     optional = {"baseline_tm1": baseline_tm1, "entropy_tm1": entropy_tm1, "valid": valid}
     given = {name: value for name, value in optional.items() if value is not None}
     checks.same_shape(log_prob_tm1=log_prob_tm1, weight_t=weight_t, **given)
+    checks.real("entropy_bonus", entropy_bonus, above=True, below=True)
+    if entropy_tm1 is None and (isinstance(entropy_bonus, jax.core.Tracer) or entropy_bonus != 0):
+        raise ValueError(
+            f"entropy_bonus is {entropy_bonus} and entropy_tm1 None; expected both. Give the entropies too."
+        )
     weight_t = weight_t if baseline_tm1 is None else weight_t - baseline_tm1
     weight_t, log_prob_tm1 = _without_padding(valid, jax.lax.stop_gradient(weight_t), log_prob_tm1)
     gain = weight_t * log_prob_tm1
@@ -112,6 +118,7 @@ def huber(error: Array, delta: ArrayLike = 1.0) -> Array:
     Huber (1964), Robust estimation of a location parameter.
     """
     checks.real("delta", delta, 0, above=True)
+    error = floats(error)
     delta = jnp.asarray(delta, error.dtype)
     inside = jnp.clip(error, -delta, delta)
     return inside * (error - 0.5 * inside)
@@ -150,7 +157,7 @@ def td_loss(
         prediction_tm1=prediction_tm1, target_t=target_t, **({} if weight is None else {"weight": weight})
     )
     checks.function("penalty", penalty, "losses.squared or losses.huber")
-    loss = penalty(jax.lax.stop_gradient(target_t) - prediction_tm1)
+    loss = penalty(jax.lax.stop_gradient(floats(target_t)) - floats(prediction_tm1))
     return jnp.mean(loss if weight is None else jax.lax.stop_gradient(jnp.asarray(weight, loss.dtype)) * loss)
 
 
@@ -240,6 +247,7 @@ def quantile_loss(quantiles_tm1: Array, target_quantiles: Array, delta: ArrayLik
     """
     checks.rank(1, quantiles_tm1=quantiles_tm1, target_quantiles=target_quantiles)
     checks.real("delta", delta, 0, below=True)
+    quantiles_tm1, target_quantiles = floats(quantiles_tm1), floats(target_quantiles)
     count, dtype = quantiles_tm1.shape[0], quantiles_tm1.dtype
     error = jax.lax.stop_gradient(target_quantiles)[None, :] - quantiles_tm1[:, None]
     tau = (jnp.arange(count, dtype=dtype)[:, None] + 0.5) / count

@@ -117,10 +117,14 @@ def uniforms(key: Array, count: int) -> tuple[Array, ...]:
     The law of `jax.random.uniform(key, (count,))`, from half as many blocks of the cipher, and unstacked: an array would
     have to be filled by one kernel and taken apart by another.
 
+    Errors:
+      TypeError, ValueError: anything but one typed key.
+
     Example:
       >>> [x.shape for x in uniforms(jax.random.key(0), 3)]
       [(), (), ()]
     """
+    checks.key(key)
     data = jax.random.key_data(fused(key))
     words = [w for j in range(-(-count // 2)) for w in threefry((data[0], data[1]), (data[2], jnp.uint32(j)))]
     # 23 random bits are the mantissa of a float in [1, 2), in float64 mode too.

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from rljax import checks, noise
+from rljax.structs import floats
 
 
 class Distribution(NamedTuple):
@@ -61,7 +62,7 @@ def greedy(q: Array, mask: Array | None = None) -> Array:
       2
     """
     checks.rank(1, q=q)
-    q = _floats(q)
+    q = floats(q)
     if mask is None:
         return jnp.argmax(q).astype(jnp.int32)
     checks.same_shape(q=q, mask=mask)
@@ -116,18 +117,20 @@ def softmax(q: Array, temperature: ArrayLike = 1.0, mask: Array | None = None) -
     """
     checks.real("temperature", temperature, 0, above=True)
     checks.rank(1, q=q)
+    q = _finite(floats(q))
     mask = jnp.ones(q.shape, bool) if mask is None else mask
     checks.same_shape(q=q, mask=mask)
     checks.boolean(mask=mask)
     highest = jax.lax.stop_gradient(jnp.max(q, where=mask, initial=-jnp.inf))
-    below = jnp.where(mask, (q - highest) / jnp.asarray(temperature, q.dtype), 0.0)
+    cold = jnp.maximum(jnp.asarray(temperature, q.dtype), jnp.finfo(q.dtype).tiny)  # 0 / 0 is NaN
+    below = jnp.where(mask, (q - highest) / cold, 0.0)
     weight = jnp.where(mask, jnp.exp(below), 0.0)
     return weight / weight.sum()
 
 
 def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    logit = _single(_floats(logit))
+    logit = _single(floats(logit))
     # u < sigmoid(logit), as odds: two operations that XLA never computes twice, one of noise and one of the network.
     # u is the middle of its cell, so that both odds are finite and above zero, and neither action is favoured.
     u = (noise.uniforms(key, 1)[0] + 2**-24).astype(logit.dtype)
@@ -136,7 +139,7 @@ def _bernoulli_sample(key: Array, logit: Array, mask: Array | None = None) -> Ar
 
 def _bernoulli_mode(logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    return _available(_floats(logit) > 0, mask)
+    return _available(floats(logit) > 0, mask)
 
 
 def _available(action: Array, mask: Array | None) -> Array:
@@ -150,7 +153,7 @@ def _available(action: Array, mask: Array | None) -> Array:
 def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
     checks.action(action, 2)
-    logit = _finite(_floats(logit))
+    logit = _finite(floats(logit))
     log_prob = jnp.minimum(jnp.where(action == 1, logit, -logit), 0.0) - _softplus_tail(logit)
     if mask is None:
         return log_prob
@@ -160,7 +163,7 @@ def _bernoulli_log_prob(logit: Array, action: Array, mask: Array | None = None) 
 
 def _bernoulli_entropy(logit: Array, mask: Array | None = None) -> Array:
     checks.rank(0, logit=logit)
-    logit = _finite(_floats(logit))
+    logit = _finite(floats(logit))
     entropy = jnp.maximum(logit, 0.0) + _softplus_tail(logit) - logit * jax.nn.sigmoid(logit)
     if mask is None:
         return entropy
@@ -176,11 +179,6 @@ def _two_of(mask: Array) -> None:
 def _softplus_tail(logit: Array) -> Array:
     """log(1 + exp(-|logit|)): log sigmoid(x) = min(x, 0) - tail, the same tail for both actions and the entropy."""
     return jnp.log1p(jnp.exp(jnp.minimum(logit, -logit)))  # as -|logit|, but with the right derivative at zero: 0
-
-
-def _floats(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 
 def _single(x: Array) -> Array:
@@ -200,14 +198,14 @@ def _lowest(logits: Array) -> float:
 
 def _categorical_sample(key: Array, logits: Array, mask: Array | None = None) -> Array:
     checks.rank(1, logits=logits)
-    logits = _single(_floats(logits))
+    logits = _single(floats(logits))
     # Gumbel's trick: argmax(logits + Gumbel noise) has exactly the softmax law.
     return greedy(logits + jax.random.gumbel(noise.fused(key), logits.shape, logits.dtype), mask)
 
 
 def _categorical_log_probs(logits: Array, mask: Array | None) -> Array:
     checks.rank(1, logits=logits)
-    logits = _finite(_floats(logits))
+    logits = _finite(floats(logits))
     lowest = _lowest(logits)
     if mask is None:
         mask = jnp.ones(logits.shape, bool)

@@ -17,6 +17,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import checks
+from rljax.structs import floats
 
 
 def discounted_returns(r_t: ArrayLike, discount_t: ArrayLike, *, parallel: bool = False) -> Array:
@@ -257,7 +258,7 @@ def gae(
     Schulman et al. (2016), eq. 16.
     """
     r_t, discount_t, v_t, lambda_t = _streams(r_t, discount_t, v_t, lambda_t)
-    v_tm1 = _floats(v_tm1)
+    v_tm1 = floats(v_tm1)
     checks.same_shape(r_t=r_t, v_tm1=v_tm1)
     return _recurrence(r_t + discount_t * v_t - v_tm1, discount_t * lambda_t, parallel)
 
@@ -281,7 +282,7 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
 
     Geron (2022), ch. 18, "Policy gradients".
     """
-    x = _floats(x)
+    x = floats(x)
     valid = jnp.ones(x.shape, bool) if valid is None else jnp.asarray(valid)
     checks.same_shape(x=x, valid=valid)
     checks.boolean(valid=valid)
@@ -314,13 +315,8 @@ def _recurrence(a_t: Array, b_t: Array, parallel: bool) -> Array:
     return lax.associative_scan(compose, (a_t, b_t), reverse=True)[0]
 
 
-def _floats(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
-
-
 def _stream(r_t: ArrayLike) -> Array:
-    r_t = _floats(r_t)
+    r_t = floats(r_t)
     checks.rank(1, r_t=r_t)
     checks.integer("the length of the stream", r_t.shape[0], 1)
     return r_t
@@ -353,7 +349,7 @@ def _action_values(
 def _streams(
     r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike, lambda_t: ArrayLike
 ) -> tuple[Array, Array, Array, Array]:
-    r_t, v_t = _stream(r_t), _floats(v_t)
-    discount_t, lambda_t = _fractions("discount_t", _floats(discount_t), r_t), _fractions("lambda_t", lambda_t, r_t)
+    r_t, v_t = _stream(r_t), floats(v_t)
+    discount_t, lambda_t = _fractions("discount_t", floats(discount_t), r_t), _fractions("lambda_t", lambda_t, r_t)
     checks.same_shape(r_t=r_t, discount_t=discount_t, v_t=v_t, lambda_t=lambda_t)
     return r_t, discount_t, v_t, lambda_t

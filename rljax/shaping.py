@@ -28,12 +28,20 @@ def angle_penalty(transition: Transition) -> Array:
     Args:
       transition: one step of CartPole; the angle [rad] is that of the arrival.
 
+    Errors:
+      ValueError: another observation than CartPole's, or many at once.
+
     Example:
       >>> import numpy as np
       >>> t = Transition(*[None] * 9)._replace(reward=jnp.float32(1), next_observation=np.float32([0, 0, -0.25, 0]))
       >>> float(angle_penalty(t))
       0.75
     """
+    if jnp.shape(transition.next_observation) != (4,):
+        raise ValueError(
+            f"next_observation has shape {jnp.shape(transition.next_observation)}; expected one of CartPole's, (4,). "
+            "For many steps, wrap the function in jax.vmap."
+        )
     angle = jnp.abs(transition.next_observation[2])
     return transition.reward - jnp.minimum(angle, 0.7)
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar, cast, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 _T = TypeVar("_T")
 
@@ -122,3 +124,14 @@ class Learner(NamedTuple):
     wander: Callable[[Array, Any], Array] | None = None  # (key, observation) -> action
     remember: Callable[[Any, Transition], Any] | None = None  # (state, block) -> state
     repeats: int = 1  # blocks in a step of the algorithm, each played by what was learned from those before
+
+
+def floats(x: ArrayLike) -> Array:
+    """Whole numbers as JAX's default floats, floats as they are: in the type of integers, 0.5 would be 0.
+
+    Example:
+      >>> floats(jnp.array([1, 2])).dtype.name, floats(jnp.bfloat16(1)).dtype.name
+      ('float32', 'bfloat16')
+    """
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))

@@ -113,3 +113,10 @@ def test_every_public_function_of_the_mathematics_has_an_example_and_a_docstring
 def test_files_can_be_read_in_one_sitting() -> None:
     long = {path.name: n for path in FILES if (n := len(path.read_text().splitlines())) > 400}
     assert not long
+
+
+def test_every_learner_says_where_it_departs() -> None:
+    """From the paper, the chapter or the planner: a numbered list at the end of the file's docstring."""
+    for name in "reinforce policy_search dqn pqn linear_q tabular planning".split():
+        docstring = ast.get_docstring(ast.parse((ROOT / "rljax" / "agents" / f"{name}.py").read_text())) or ""
+        assert "Departures" in docstring and "\n1. " in docstring.partition("Departures")[2], name

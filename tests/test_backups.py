@@ -292,3 +292,14 @@ def test_wrong_ranks_and_masks_are_refused():
         munchausen(alpha=2.0)
     with pytest.raises(ValueError, match="clip is 1; expected"):
         munchausen(clip=1.0)
+
+
+def test_whole_numbers_do_not_cut_off_temperatures():
+    whole, n = jnp.array([1, 2]), jnp.array([0, 3])
+    for target in (
+        lambda q: backups.soft_q_target(1.0, 0.5, q, 0.5),
+        lambda q: backups.mellowmax_target(1.0, 0.5, q, 0.5),
+        lambda q: backups.munchausen_target(q, 0, 1.0, 0.5, q, 1.5, 0.9, -1.0),
+        lambda q: backups.count_bonus_target(1.0, 0.5, q, n, 0.5),
+    ):
+        np.testing.assert_array_equal(target(whole), target(whole.astype(float)))

@@ -313,3 +313,14 @@ def test_a_state_that_is_no_number_has_fallen():
         assert CartPole().terminal(state) and CartPole(angle_threshold=np.inf, position_threshold=np.inf).terminal(
             state
         )
+
+
+def test_states_that_would_be_cut_off_and_keys_that_are_many_are_refused():
+    key = jax.random.key(0)
+    for state in (CartPoleState(*jnp.array([0, 1, 0, 1])), CartPoleState(0.0, 1.0, 0.0, 1.0), jnp.zeros(4)):
+        with pytest.raises(TypeError, match="expected a CartPoleState of arrays of floats"):
+            CartPole().step(key, state, 1)
+    with pytest.raises(ValueError, match=r"random keys of shape \(\) are expected; got shape \(8,\)"):
+        CartPole().reset(jax.random.split(key, 8))
+    with pytest.raises(TypeError, match="sutton_barto_reward is 'no'; expected True or False"):
+        CartPole(sutton_barto_reward="no")

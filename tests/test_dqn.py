@@ -340,8 +340,16 @@ def test_all_variants_compose_under_the_strictest_promotion(
     numbers = (jnp.asarray(0.9), jnp.asarray(0.1), jnp.int32(2), jnp.asarray(0.5))
     for epsilon in (optax.linear_schedule(1.0, 0.1, 9), jnp.asarray(0.5)):
         before, after = jax.eval_shape(functools.partial(step, epsilon), jax.random.key(0), *numbers)
-        assert jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), before, after)
+        assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a.shape, a.dtype) == (b.shape, b.dtype), before, after)))
         assert {leaf.dtype for leaf in jax.tree.leaves(after.learner.params)} == {jnp.result_type(float)}
+
+
+@pytest.mark.parametrize("memory", [replay.uniform(40), replay.prioritised(40)], ids=["uniform", "prioritised"])
+def test_no_step_asks_whether_to_learn(memory: replay.Replay) -> None:
+    """The rate of updates is structure, and so is the warm-up."""
+    algorithm = dqn(endless(2), TABLE, memory=memory, batch_size=4, warmup=10, num_updates=3, target_every=2)
+    program = str(jax.make_jaxpr(lambda key: algorithm.step(key, algorithm.init(key)))(jax.random.key(0)))
+    assert "scan[" in program and "cond[" not in program
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------

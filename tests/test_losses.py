@@ -434,3 +434,19 @@ def test_huber_is_the_square_inside_and_optax_everywhere() -> None:
     np.testing.assert_allclose(losses.squared(error), optax.losses.l2_loss(error), rtol=1e-6)
     gradient = jax.vmap(jax.grad(losses.huber))(error)
     np.testing.assert_allclose(gradient, np.clip(error, -1, 1), rtol=1e-6)
+
+
+def test_whole_numbers_do_not_cut_off_parameters():
+    whole, half = jnp.array([1, 3]), jnp.array([0.5, 0.5])
+    for loss in (
+        lambda x: losses.huber(x, 0.5),
+        lambda x: losses.quantile_loss(x, 2 * x, 0.5),
+        lambda x: losses.td_loss(x, 2 * x, half),
+    ):
+        np.testing.assert_array_equal(loss(whole), loss(whole.astype(float)))
+
+
+def test_a_bonus_without_entropies_is_refused():
+    for bonus in (0.1, np.nan):
+        with pytest.raises(ValueError, match="entropy_bonus is"):
+            policy_gradient_loss(jnp.zeros(2), jnp.ones(2), entropy_bonus=bonus)

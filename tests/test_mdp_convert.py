@@ -242,7 +242,15 @@ def test_actions_that_a_table_does_not_have_are_not_available():
         ({0: {0: [(1.0, 0, np.inf, False)]}}, ValueError, "state 0, action 0, place 0: the reward is inf"),
         ({0: {0: [(1.0, 1, 0.0, False)]}, 1: {}}, ValueError, "state 1 has no available action"),
         ({0: {0: [(1.0, 0, 0.0)]}}, TypeError, r"state 0, action 0: \(1\.0, 0, 0\.0\) is given; expected \(prob"),
-        ({0: {0: [(1.0, 0.0, 0.0, False)]}}, TypeError, "the successor is a whole number"),
+        ({0: {0: [(1.0, 0.0, 0.0, False)]}}, TypeError, "two numbers about a whole one"),
+        ({0: {0: [("1.0", 0, 0.0, False)]}}, TypeError, r"state 0, action 0: \('1\.0'.* is given; expected \(prob"),
+        ({0: {0: [(1.0, 0, 0.0, "False")]}}, TypeError, "and True or False"),
+        ({0: {0: None}}, TypeError, "state 0, action 0: None is given; expected a list of transitions"),
+        ({0: [(1.0, 0, 0.0, True)]}, TypeError, r"state 0: \[.* is given; expected actions 0, 1, \.\.\. .*, a dict"),
+        ({0: {"a": [(1.0, 0, 0.0, True)]}}, TypeError, "state 0: .* expected actions 0, 1"),
+        ({"0": {}, 1: {}}, ValueError, r"the states are \['0', 1\]"),
+        ({0: {10**9: END}}, ValueError, "action 1000000000: .* without gaps"),
+        ({0: {0: [(0.5, 0, 0.0, False)]}, 1: {0: [(1.0, 0, 1.0, False)]}}, ValueError, r"state 0, .* sum to 0\.5"),
     ],
 )
 def test_tables_that_are_refused(table, error, message):

@@ -65,3 +65,11 @@ def test_numpys_wide_numbers_are_rows_like_any_others() -> None:
     expected = {"o": jnp.array([[1.5, 2.0]]), "a": jnp.array([3]), "over": jnp.array([True])}
     chex.assert_trees_all_equal(back, expected)
     chex.assert_trees_all_equal_dtypes(back, row)
+
+
+def test_blocks_of_numpy_are_copied() -> None:
+    """The caller may fill the same array anew at once."""
+    block = np.ones((4, 16), np.float32)
+    (packed,) = packing.pack(packing.layout(jax.ShapeDtypeStruct((16,), jnp.float32)), block)
+    block[:] = 2.0
+    assert (packed.view(np.float32) == 1.0).all()

@@ -464,6 +464,64 @@ def test_a_periodic_chain_has_an_average_too():
     np.testing.assert_allclose(found.gain, 0.5, atol=1e-4)
 
 
+def test_an_episode_that_is_over_earns_nothing_for_ever():
+    """Half a reward of 1, and then nothing: on average nothing, marked as terminal or not."""
+    for terminal in ([False, True], None):
+        ends = mdp.TabularMDP(
+            jnp.array([[[0.5, 0.5]], [[0.0, 1.0]]]), jnp.array([[1.0], [0.0]]), gamma=0.9, terminal=terminal
+        )
+        found = horizons.relative_value_iteration(ends, tolerance=1e-5)
+        assert abs(float(found.gain)) <= float(found.bound) <= 1e-5
+
+
+def test_mixtures_never_do_worse_than_half_of_value_iteration():
+    """Small problems that mix slowly, where mixtures unchecked grew without end."""
+    with jax.enable_x64(True):
+
+        def problem(seed: int) -> mdp.TabularMDP:
+            rng, p = np.random.default_rng(seed), np.zeros((9, 3, 9))
+            for s, a in np.ndindex(9, 3):
+                p[s, a, rng.choice(9, 2, replace=False)] = rng.dirichlet(np.ones(2))
+            return mdp.TabularMDP(p, rng.normal(size=(9, 3)), gamma=0.99, terminal=np.arange(9) == 0)
+
+        each = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(problem, range(100)))
+        solved = lambda planner: jax.jit(jax.vmap(lambda m: planning.solve(m, planner, max_iterations=5000)))(each)
+        mixed, plain = solved(planners.anderson()), solved(planners.value_iteration())
+        assert mixed.converged.all() and plain.converged.all()
+        assert (np.abs(mixed.v - plain.v).max(axis=1) <= mixed.bound + plain.bound).all()
+        assert (mixed.iterations <= 2 * plain.iterations + 10).all()
+
+
+def test_few_states_that_hardly_mix_are_planned_too():
+    with jax.enable_x64(True):
+        rare = 1e-5
+        p = jnp.array([[[1 - rare, rare]], [[rare, 1 - rare]]])
+        found = plan(mdp.TabularMDP(p, jnp.array([1.0, 0.0]), gamma=0.9999))
+        exact = np.linalg.solve(np.eye(2) - 0.9999 * np.asarray(p[:, 0]), [1.0, 0.0])
+        assert found.converged and found.iterations < 2000
+        assert np.abs(found.v - exact).max() <= found.bound <= 1e-6
+
+
+def test_q_value_iteration_is_a_planner_by_its_own_name():
+    q, v = (plan(chapter(0.9), method, tolerance=1e-3) for method in ("q_value_iteration", "value_iteration"))
+    assert q.method == "Q-value iteration"
+    np.testing.assert_array_equal(q.q, v.q)
+
+
+def test_what_is_no_problem_and_what_is_many_are_refused():
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), chapter(0.9))
+    planner = planners.value_iteration()
+    for run in (plan, lambda m: planning.solve(m, planner), lambda m: agents.planner(m, planner)):
+        with pytest.raises(ValueError, match=r"a stack of problems, terminal of shape \(2, 3\).*jax\.vmap"):
+            run(many)
+        with pytest.raises(TypeError, match=r"mdp is a list; expected a mdp\.TabularMDP"):
+            run([[0.5, 0.5]])
+    with pytest.raises(TypeError, match="with its brackets"):
+        agents.planner(chapter(0.9), planners.value_iteration)
+    with pytest.raises(ValueError, match=r"v_star has shape \(3, 1\)"):
+        agents.planner(chapter(0.9), planner, v_star=jnp.zeros((3, 1)))
+
+
 def test_the_one_loop_plans_as_well():
     with jax.enable_x64(True):
         m = chapter(0.9)

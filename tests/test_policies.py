@@ -505,3 +505,16 @@ def test_the_module_says_what_a_distribution_is():
     assert policies.Distribution._fields == ("sample", "mode", "log_prob", "entropy")
     assert isinstance(bernoulli, policies.Distribution)
     assert isinstance(categorical, policies.Distribution)
+
+
+def test_softmax_is_finite_everywhere_and_cuts_no_temperature_off():
+    inf = np.inf
+    for q, temperature, expected in (
+        ([0, 1, 0], 0.5, softmax(np.array([0.0, 2.0, 0.0]))),
+        ([0, 1, 0], 1.9, softmax(np.array([0.0, 1 / 1.9, 0.0]))),
+        ([inf, 0.0], 1.0, [1.0, 0.0]),
+        ([-inf, -inf], 1.0, [0.5, 0.5]),
+        ([0.0, 1.0], 1e-50, [0.0, 1.0]),
+    ):
+        np.testing.assert_allclose(policies.softmax(jnp.array(q), temperature), expected, atol=1e-6)
+    assert np.isnan(policies.softmax(jnp.array([np.nan, 0.0]))).all()

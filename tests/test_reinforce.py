@@ -194,6 +194,15 @@ def test_what_is_no_part_of_the_algorithm_is_refused_at_construction(wrong: dict
         agents.reinforce(**{"env": envs.CartPole(), "network": networks.chapter_policy(), **wrong})
 
 
+def test_a_baseline_of_two_numbers_and_a_shaping_of_many_are_refused() -> None:
+    make = lambda **options: agents.reinforce(envs.CartPole(), networks.chapter_policy(), **options)
+    with pytest.raises(ValueError, match=r"the baseline's output has shape \(2,\); expected one value, \(\)"):
+        make(baseline=networks.mlp((4, 5, 2)))
+    algorithm, key = make(shaping=lambda step: step.next_observation), jax.random.key(0)
+    with pytest.raises(ValueError, match=r"shaped_reward has shape .*, 4\) and reward"):
+        jax.eval_shape(algorithm.step, key, jax.eval_shape(algorithm.init, key))
+
+
 def test_raw_keys_are_refused() -> None:
     with pytest.raises(TypeError, match="typed kind"):
         agents.reinforce(envs.CartPole(), networks.chapter_policy()).init(jax.random.PRNGKey(0))

@@ -192,3 +192,10 @@ def test_a_discount_outside_of_0_and_1_is_refused(gamma):
 def test_a_potential_that_is_no_function_is_refused():
     with pytest.raises(TypeError, match="potential is 3; expected a function"):
         shaping.potential_based(3, 0.9)
+
+
+@pytest.mark.parametrize("shape", [(2,), (4, 4, 4)])
+def test_the_angle_is_only_looked_for_in_one_step_of_cartpole(shape):
+    step = Transition(*[None] * 9)._replace(reward=jnp.ones(shape[:-1]), next_observation=jnp.zeros(shape))
+    with pytest.raises(ValueError, match=r"next_observation has shape .*; expected one of CartPole's, \(4,\).*vmap"):
+        shaping.angle_penalty(step)

@@ -109,10 +109,10 @@ def largest(before: Array, played: Transition) -> Array:
 
 
 def credible(q: Array, first: Array, largest: Array, gamma: ArrayLike) -> Array:
-    """A mean action value [], or infinity once it is a thousand times what it began with and what any return can be: the run
+    """A mean action value [], or infinity once it is a hundred times what it began with and what any return can be: the run
     has diverged, though Adam, whose steps have a fixed length, would keep it finite for ever.
 
-        |q| <= 1000 (1 + |q_0| + max |r| / (1 - gamma)),    without end where gamma = 1
+        |q| <= 100 (1 + |q_0| + max |r| / (1 - gamma)),    without end where gamma = 1
 
     Values somewhat beyond any return are common, and pass: van Hasselt et al. (2018), Deep reinforcement learning and the
     deadly triad, "soft divergence".
@@ -124,12 +124,12 @@ def credible(q: Array, first: Array, largest: Array, gamma: ArrayLike) -> Array:
       gamma: discount.
 
     Example:
-      >>> credible(jnp.array([99.0, -2e5]), jnp.float32(0.1), jnp.float32(1.0), 0.99)
+      >>> credible(jnp.array([99.0, -2e4]), jnp.float32(0.1), jnp.float32(1.0), 0.99)
       Array([99., inf], dtype=float32)
     """
     rest = 1 - jnp.asarray(gamma, q.dtype)
     scale = rest * (1 + jnp.abs(first).astype(q.dtype)) + largest.astype(q.dtype)
-    return jnp.where(jnp.abs(q) * rest <= 1000 * scale, q, jnp.inf)
+    return jnp.where(jnp.abs(q) * rest <= 100 * scale, q, jnp.inf)
 
 
 def discrete(env: Environment) -> int:
@@ -190,6 +190,18 @@ def fit_distribution(env: Environment, network: Network, distribution: Distribut
             f"of {env.action_space} ({error}). Take policies.bernoulli and one logit for two actions, or "
             "policies.categorical and one for each."
         ) from error
+
+
+def fit_baseline(env: Environment, baseline: Network) -> None:
+    """The baseline's output is one value []. Traced: nothing is computed."""
+    key = jax.random.key(0)
+    parameters, observation = jax.eval_shape(baseline.init, key), jax.eval_shape(_first_observation, env, key)
+    output = jax.eval_shape(baseline.apply, parameters, observation)
+    if getattr(output, "shape", None) != ():
+        raise ValueError(
+            f"the baseline's output has shape {getattr(output, 'shape', output)}; expected one value, (). Take networks.mlp "
+            "with a last size of 1."
+        )
 
 
 def _first_observation(env: Environment, key: Array) -> Any:

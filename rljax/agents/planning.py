@@ -15,8 +15,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from rljax import checks
 from rljax.mdp import planning
-from rljax.mdp.model import TabularMDP
+from rljax.mdp.model import TabularMDP, one_problem
 from rljax.structs import Algorithm
 
 
@@ -32,6 +33,9 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
       `Algorithm`; its metrics are the certified `bound`, the usual `residual` max |T v - v| and, with `v_star`, the true
       `error` max |v - V*| of the values proposed.
 
+    Errors:
+      TypeError: no problem, no planner. ValueError: a stack of problems, values of another shape.
+
     Example:
       >>> import jax
       >>> from rljax.mdp import planners, problems
@@ -40,6 +44,10 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
       >>> sorted(metrics)
       ['bound', 'residual']
     """
+    one_problem(mdp)
+    planning.made(planner)
+    if v_star is not None:
+        checks.same_shape(v_star=v_star, states=mdp.terminal)
     known = planning.facts(mdp)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)
 

@@ -14,6 +14,7 @@ Departures from the chapter (Geron, 2022, ch. 18):
 1. The sigmoid unit gives the probability of pushing right, not left: the same family of policies, mirrored.
 2. Equal returns (gamma = 0) give weights of zero, not 0 / 0.
 3. Episodes are played side by side, and those that end early are masked, not concatenated: the same numbers.
+4. As in the chapter, a return ends with the play, at the cap as at a fall: nothing is bootstrapped, with a baseline neither.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ def reinforce(
     if baseline is not None:
         checks.functions("baseline", baseline, *Network._fields)
         baseline = Network(*baseline)
+        common.fit_baseline(env, baseline)
     network, distribution = Network(*network), Distribution(*distribution)
     common.fit_distribution(env, network, distribution)
 
@@ -156,6 +158,7 @@ def reinforce(
     def objective(params: ReinforceParams, played: Transition) -> tuple[Array, Array]:
         """Loss and entropy of played episodes [T, E]."""
         reward = played.reward if shaping is None else jax.vmap(jax.vmap(shaping))(played)
+        checks.same_shape(shaped_reward=reward, reward=played.reward)
         g_t = jax.vmap(lambda r_t: returns.discounted_returns(r_t, gamma), 1, 1)(jnp.where(played.valid, reward, 0.0))
         # From here on steps are rows [T E], in one long axis: three times as fast as in two short ones.
         o_tm1, a_tm1, g_t, valid = jax.tree.map(

@@ -7,6 +7,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from rljax import checks
+from rljax.structs import floats
 
 
 def td_target(r_t: ArrayLike, discount_t: ArrayLike, v_t: ArrayLike) -> Array:
@@ -312,6 +313,7 @@ def with_count_bonus(q: Array, n: Array, kappa: ArrayLike) -> Array:
       [5.0, 13.0]
     """
     checks.same_shape(q=q, n=n)
+    q = floats(q)
     return q + jnp.asarray(kappa, q.dtype) / (1.0 + n.astype(q.dtype))
 
 

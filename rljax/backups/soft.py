@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from rljax import checks
 from rljax.backups.sample import against, checked, highest, td_target
+from rljax.structs import floats
 
 
 def soft_q_target(
@@ -41,6 +42,7 @@ def soft_q_target(
 
     Fox, Pakman & Tishby (2016), Taming the noise in reinforcement learning via soft updates; Haarnoja et al. (2017), eq. 3.
     """
+    q_t = floats(q_t)
     below, mask, top = _below(q_t, temperature, mask_t)
     return td_target(r_t, discount_t, top + jnp.asarray(temperature, q_t.dtype) * _log_total(below, mask))
 
@@ -94,6 +96,7 @@ def mellowmax_target(
 
     Asadi & Littman (2017), An alternative softmax operator for reinforcement learning.
     """
+    q_t = floats(q_t)
     below, mask, top = _below(q_t, temperature, mask_t)
     count = jnp.maximum(mask.astype(q_t.dtype).sum(), 1.0)
     # Not the logarithm of a number near 1: at a high temperature nothing would be left of it.
@@ -170,6 +173,7 @@ def munchausen_target(
         checks.boolean(mask_tm1=mask_tm1)
     checks.real("alpha", alpha, 0, 1)
     checks.real("clip", clip, high=0)
+    q_tm1 = floats(q_tm1)
     dtype = q_tm1.dtype
     below, mask, _ = _below(q_tm1, temperature, mask_tm1)
     clip, log_pi = jnp.asarray(clip, dtype), below[a_tm1] - _log_total(below, mask)

@@ -66,6 +66,7 @@ class CartPole:
 
     def __post_init__(self) -> None:
         checks.choice("integrator", self.integrator, ("euler", "semi-implicit"))
+        checks.flags(sutton_barto_reward=self.sutton_barto_reward)
         for name in (f.name for f in dataclasses.fields(self) if not f.metadata.get("static")):
             may_be_zero, may_be_infinite = name in ("gravity", "reset_range"), name.endswith("_threshold")
             checks.real(name, getattr(self, name), 0, above=not may_be_zero, below=not may_be_infinite, batch=True)
@@ -105,11 +106,17 @@ class CartPole:
         """One push of `tau` seconds; the physics is deterministic and leaves `key` unused.
 
         Errors:
-          TypeError: the action is not one integer.
+          TypeError: the action is not one integer, the state no `CartPoleState` of floats.
           ValueError: it is neither 0 nor 1, as far as it is known (not under jit).
         """
         del key
         checks.action(action, 2)
+        kinds = [getattr(x, "dtype", None) for x in state] if isinstance(state, CartPoleState) else [None]
+        if not all(kind is not None and jnp.issubdtype(kind, jnp.floating) for kind in kinds):
+            raise TypeError(
+                f"the state is {state!r}; expected a CartPoleState of arrays of floats: whole numbers would be cut off. "
+                "Take what reset returns, or one like it."
+            )
         next_state = self.dynamics(state, action)
         terminated = self.terminal(next_state)
         reward = self.reward(terminated, fell_before=self.terminal(state))

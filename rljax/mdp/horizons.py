@@ -77,7 +77,7 @@ def relative_value_iteration(
         h <- T h - (T h)(0),     min (T h - h) <= g* <= max (T h - h)
 
     with T undiscounted and lazy (with probability 1/2 nothing happens), so that periodic chains settle too; gamma is not
-    looked at. Terminal states are a mistake here: an episode that is over earns 0 for ever.
+    looked at. An episode that is over earns 0 for ever: where every policy ends, so does the gain.
 
     Args:
       mdp: the problem.
@@ -102,7 +102,7 @@ def relative_value_iteration(
 
     def lazy(h: Array) -> tuple[Array, Array]:
         value, policy = choose(mdp, reward + mdp.transitions.expect(h))
-        return 0.5 * (value + h), policy
+        return 0.5 * (jnp.where(mdp.terminal, h, value) + h), policy
 
     def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
         h, _, _, _, _, i = carry

@@ -19,6 +19,26 @@ from rljax.mdp.transitions import Dense, Sparse, flags, floats, gather, numpy_fo
 from rljax.structs import pytree_dataclass
 
 
+def one_problem(value: Any) -> None:
+    """`value` is a `TabularMDP`, and one problem, not a stack of them.
+
+    Example:
+      >>> one_problem([[0.5, 0.5]])
+      Traceback (most recent call last):
+      TypeError: mdp is a list; expected a mdp.TabularMDP. Make one, or take envs.mdp_from_env(env) of a TabularEnv.
+    """
+    if not isinstance(value, TabularMDP):
+        raise TypeError(
+            f"mdp is a {type(value).__name__}; expected a mdp.TabularMDP. Make one, or take envs.mdp_from_env(env) of a "
+            "TabularEnv."
+        )
+    if jnp.ndim(value.terminal) != 1:
+        raise ValueError(
+            f"mdp is a stack of problems, terminal of shape {jnp.shape(value.terminal)}; expected one, of shape (S,). Wrap "
+            "the function in jax.vmap."
+        )
+
+
 @pytree_dataclass
 class TabularMDP:
     """States 0 ... S - 1, actions 0 ... A - 1, and what follows from them.

@@ -19,7 +19,7 @@ from rljax import checks
 from rljax.mdp import evaluation
 from rljax.mdp.generated import Generated
 from rljax.mdp.levels import Levels, in_blocks
-from rljax.mdp.model import TabularMDP
+from rljax.mdp.model import TabularMDP, one_problem
 from rljax.mdp.operators import action_values
 from rljax.mdp.planning import Planner, PlanState, Solution, solve
 from rljax.mdp.transitions import Dense, Sparse, gather
@@ -37,12 +37,11 @@ def plan(
 
     | problem              | picked                       | since                                                |
     |----------------------|------------------------------|------------------------------------------------------|
-    | at most 32 states    | value iteration              | a backup costs next to nothing, also for a thousand  |
     | up to 256, `Dense`   | modified policy iteration    | products so small are cheaper than Krylov steps      |
     | successors generated | modified policy iteration    | it needs nothing stored but its policy's successors  |
     | all others           | Krylov policy iteration      | never far from the best, however slow the mixing     |
 
-    With 33 to 256 states, up to 16 backups of value iteration come first, a quarter of `max_iterations` at most: where mixing
+    With up to 256 states, up to 16 backups of value iteration come first, a quarter of `max_iterations` at most: where mixing
     is fast they are all it takes, and the least that can be done.
 
     Mazes, and whatever else has goals far away, go several times faster by `gauss_seidel(mdp.outwards(problem))`, which has
@@ -58,16 +57,15 @@ def plan(
       `Solution`.
 
     Errors:
-      ValueError: an unknown method.
+      ValueError: an unknown method, a stack of problems. TypeError: no problem.
 
     Example:
       >>> from rljax.mdp import problems
       >>> plan(problems.chapter_mdp(gamma=0.9), tolerance=1e-2).method
-      'value iteration'
+      'value iteration, then modified policy iteration'
     """
+    one_problem(mdp)
     checks.choice("method", method, ("auto", *METHODS))
-    if method == "auto" and mdp.num_states <= 32:
-        method = "value_iteration"
     if method != "auto":
         return solve(mdp, METHODS[method](), tolerance=tolerance, max_iterations=max_iterations, start=start)
     small = mdp.num_states <= 256
@@ -89,10 +87,21 @@ def value_iteration() -> Planner:
 
         v_{k+1}(s) = max_a (r(s, a) + gamma sum_s' P(s' | s, a) v_k(s'))
 
-    Geron (2022), ch. 18, "Value iteration"; the chapter's Q-value iteration makes the same values, v_k = max_a q_k, and
-    `Solution.q` are its action values.
+    Geron (2022), ch. 18, "Value iteration".
     """
     return Planner("value iteration", lambda mdp, state: (state.value, state.memory))
+
+
+def q_value_iteration() -> Planner:
+    """The chapter's Q-value iteration, of which `Solution.q` are the values.
+
+        q_{k+1}(s, a) = r(s, a) + gamma sum_s' P(s' | s, a) max_a' q_k(s', a')
+
+    Its maxima are the values of value iteration, v_k = max_a q_k: as that it is carried out, and as that it is proven.
+
+    Geron (2022), ch. 18, "Q-value iteration".
+    """
+    return value_iteration()._replace(name="Q-value iteration")
 
 
 def modified_policy_iteration(fraction: float | Array = 0.01, max_sweeps: int = 200) -> Planner:
@@ -165,7 +174,8 @@ def anderson(depth: int = 5) -> Planner:
 
         v <- sum_i w_i T v_i,    w = argmin |sum_i w_i (T v_i - v_i)|_2,  sum_i w_i = 1
 
-    A mixture that made the residual larger is dropped for a plain backup, and the memory starts anew.
+    A mixture with a larger residual than the values before it is dropped for their plain backup, whose residual is smaller,
+    and the memory starts anew: two rounds are worth a backup of value iteration, or more.
 
     Zhang, O'Donoghue & Boyd (2020); Geist & Scherrer (2018).
     """
@@ -173,14 +183,13 @@ def anderson(depth: int = 5) -> Planner:
 
     def memory(mdp: TabularMDP) -> Any:
         empty = jnp.zeros((depth, mdp.num_states), mdp.dtype)
-        return empty, empty, jnp.int32(0), jnp.asarray(jnp.inf, mdp.dtype)
+        return empty, empty, jnp.int32(0), jnp.asarray(jnp.inf, mdp.dtype), empty[0]
 
     def improve(mdp: TabularMDP, state: PlanState) -> tuple[Array, Any]:
-        values, residuals, count, last = state.memory
+        values, residuals, count, last, backup = state.memory
         value, residual = state.value, state.value - state.v
         now = jnp.max(jnp.abs(residual))
         worse = now > last
-        count = jnp.where(worse, 0, count)
         values, residuals = values.at[count % depth].set(value), residuals.at[count % depth].set(residual)
         known = jnp.arange(depth, dtype=jnp.int32) <= count
         gram = jnp.where(known[:, None] & known[None, :], residuals @ residuals.T, 0.0)
@@ -189,8 +198,15 @@ def anderson(depth: int = 5) -> Planner:
         gram = gram + jnp.diag(jnp.where(known, ridge, scale))
         weight = jnp.where(known, jnp.linalg.solve(gram, known.astype(gram.dtype)), 0.0)
         mixed = (weight / weight.sum()) @ values
-        mixed = jnp.where(jnp.isfinite(mixed).all() & ~worse, mixed, value)
-        return jnp.where(mdp.terminal, 0.0, mixed), (values, residuals, count + 1, now)
+        mixed = jnp.where(jnp.isfinite(mixed).all(), mixed, value)
+        # What follows a dropped mixture is not judged: near the end rounding alone can make a residual larger.
+        count, last, backup = (
+            jnp.where(worse, 0, count + 1),
+            jnp.where(worse, jnp.inf, now),
+            jnp.where(worse, backup, value),
+        )
+        following = jnp.where(worse, backup, mixed)
+        return jnp.where(mdp.terminal, 0.0, following), (values, residuals, count, last, backup)
 
     return Planner("Anderson acceleration", improve, memory)
 
@@ -285,6 +301,7 @@ METHODS: dict[str, Callable[[], Planner]] = {
     planner.__name__: planner
     for planner in (
         value_iteration,
+        q_value_iteration,
         modified_policy_iteration,
         policy_iteration,
         krylov_policy_iteration,

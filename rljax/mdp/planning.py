@@ -34,7 +34,7 @@ from jax import Array, lax
 
 from rljax import checks
 from rljax.mdp import evaluation
-from rljax.mdp.model import TabularMDP
+from rljax.mdp.model import TabularMDP, one_problem
 from rljax.mdp.operators import Sweep, action_values, choose, q_values, reward_scale, sweep
 from rljax.structs import pytree_dataclass
 
@@ -134,7 +134,7 @@ def solve(
       `Solution`; read `converged` or `bound`.
 
     Errors:
-      ValueError: a tolerance that is not positive. TypeError: no planner.
+      ValueError: a tolerance that is not positive, a stack of problems. TypeError: no planner, no problem.
 
     Example:
       >>> from rljax.mdp import planners, problems
@@ -144,12 +144,10 @@ def solve(
 
     Puterman (1994), sec. 6.6; Geron (2022), ch. 18, "Markov decision processes".
     """
+    one_problem(mdp)
     checks.real("tolerance", tolerance, 0, above=True)
     checks.real("max_iterations", max_iterations, 1)
-    if not isinstance(planner, Planner):
-        raise TypeError(
-            f"planner is {planner!r}; expected one that was made: planners.value_iteration(), with its brackets."
-        )
+    made(planner)
     known = facts(mdp)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)  # once, not in every round
 
@@ -158,6 +156,14 @@ def solve(
 
     state = lax.while_loop(going, lambda state: advance(mdp, planner, state), begin(mdp, planner, known, start))
     return conclude(mdp, planner, state, tolerance)
+
+
+def made(planner: Any) -> None:
+    """It is a planner, and not its maker."""
+    if not isinstance(planner, Planner):
+        raise TypeError(
+            f"planner is {planner!r}; expected one that was made: planners.value_iteration(), with its brackets."
+        )
 
 
 def facts(mdp: TabularMDP) -> Facts:

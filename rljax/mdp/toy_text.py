@@ -27,7 +27,8 @@ def from_gymnasium(env: Any, **others: Any) -> TabularMDP:
       others: gamma and initial, as of `TabularMDP`; default of initial: that of the environment, if there is one.
 
     Errors:
-      TypeError: no such table. ValueError: states that are not 0 ... S - 1, a successor that is none of them.
+      TypeError: no such table. ValueError: states that are not 0 ... S - 1, a successor that is none of them, probabilities
+        that do not sum to one.
 
     Example:
       >>> table = {0: {0: [(1.0, 1, 5.0, True)], 1: [(0.5, 0, 0.0, False), (0.5, 0, 1.0, False)]},
@@ -74,6 +75,20 @@ def from_gymnasium(env: Any, **others: Any) -> TabularMDP:
     return TabularMDP.sparse(*lists, mask=mask, terminal=terminal, initial=initial, **others)
 
 
+_MOST_ACTIONS = 1 << 16  # a number beyond is a mistake, and would make a table of as many
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, Sequence)
+        and len(entry) == 4
+        and isinstance(entry[0], numbers.Real)
+        and isinstance(entry[1], numbers.Integral)
+        and isinstance(entry[2], numbers.Real)
+        and isinstance(entry[3], bool | np.bool_ | numbers.Integral)
+    )
+
+
 def _columns(table: Any) -> tuple[Any, ...]:
     """State, action, successor, probability, reward, terminated, each [E], of Gymnasium's P, and S."""
     if not isinstance(table, Mapping):
@@ -83,24 +98,32 @@ def _columns(table: Any) -> tuple[Any, ...]:
         )
     num_states = len(table)
     if set(table) != set(range(num_states)):
-        raise ValueError(f"the states are {sorted(table)[:5]}, ...; expected 0 ... {num_states - 1}. Number them so.")
-    entries = [(s, a, entry) for s in range(num_states) for a in table[s] for entry in table[s][a]]
-    for s, a, entry in entries:
-        if not (isinstance(entry, Sequence) and len(entry) == 4 and isinstance(entry[1], numbers.Integral)):
+        raise ValueError(f"the states are {list(table)[:5]}, ...; expected 0 ... {num_states - 1}. Number them so.")
+    for s in range(num_states):
+        if not (isinstance(table[s], Mapping) and all(isinstance(a, numbers.Integral) for a in table[s])):
             raise TypeError(
-                f"state {s}, action {a}: {entry!r} is given; expected (probability, successor, reward, terminated), of which "
-                "the successor is a whole number."
+                f"state {s}: {table[s]!r} is given; expected actions 0, 1, ... and their transitions, a dict."
             )
+        for a, entries in table[s].items():
+            if not isinstance(entries, list | tuple):
+                raise TypeError(f"state {s}, action {a}: {entries!r} is given; expected a list of transitions.")
+            for entry in entries:
+                if not _is_entry(entry):
+                    raise TypeError(
+                        f"state {s}, action {a}: {entry!r} is given; expected (probability, successor, reward, terminated): "
+                        "two numbers about a whole one, and True or False."
+                    )
+    entries = [(s, a, entry) for s in range(num_states) for a in table[s] for entry in table[s][a]]
     rows = [(s, a, t, p, r, end) for s, a, (p, t, r, end) in entries]
     if not rows:
         raise ValueError("the table has no transitions; expected at least one. An MDP needs a state and an action.")
     state, action, successor, probability, reward, over = (np.asarray(column) for column in zip(*rows, strict=True))
-    outside = (successor < 0) | (successor >= num_states) | (action < 0)
+    outside = (successor < 0) | (successor >= num_states) | (action < 0) | (action >= _MOST_ACTIONS)
     if outside.any():
         i = int(np.argmax(outside))
         raise ValueError(
-            f"state {state[i]}, action {action[i]}: the successor is {successor[i]}; expected actions from 0 and "
-            f"successors in 0 ... {num_states - 1}."
+            f"state {state[i]}, action {action[i]}: the successor is {successor[i]}; expected actions from 0 on, without gaps, "
+            f"and successors in 0 ... {num_states - 1}."
         )
     wrong = ~((probability >= 0) & (probability < np.inf))
     if wrong.any():  # before any are added up
@@ -108,6 +131,14 @@ def _columns(table: Any) -> tuple[Any, ...]:
         raise ValueError(
             f"state {state[i]}, action {action[i]}: the probability of successor {successor[i]} is {probability[i]}; "
             "expected at least 0 and finite. Correct the table."
+        )
+    pair = state * (int(action.max()) + 1) + action
+    total = np.bincount(pair, probability.astype(float))
+    wrong = np.abs(total[pair] - 1.0) > 1e-5  # here, where states that seem to be at their end are still in it
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(
+            f"state {state[i]}, action {action[i]}: the probabilities sum to {total[pair[i]]:g}; expected 1. Correct the table."
         )
     happens = probability > 0
     columns = (x[happens] for x in (state, action, successor, probability.astype(float), reward.astype(float)))
