@@ -36,14 +36,14 @@ def listing(found: dict[str, str]) -> str:
 def run(arguments: list[str]) -> None:
     """Parse, then run; mistakes of the user end in one line, not in a traceback."""
     found = available()
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(listing(found))
         return
     name, *options = arguments
     if name not in found:
-        close = difflib.get_close_matches(name, found, 1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        sys.exit(f"error: there is no experiment {name!r}.{hint}\n\n{listing(found)}")
+        close = difflib.get_close_matches(name.lower(), found, 1)
+        hint = f" Did you mean {close[0]!r}?" if close and name != "benchmarks" else ""
+        sys.exit(f"{listing(found)}\n\nerror: there is no experiment {name!r}.{hint}")
     try:
         import tyro
     except ModuleNotFoundError:

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.status import Status
 from rich.table import Table
 
 console = Console(highlight=False)
@@ -59,6 +60,11 @@ def table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows:
         grid.add_row(*row.values())
     console.print(grid)
+
+
+def busy(what: str) -> Status:
+    """A line that moves while the block goes on, for work that has no bar."""
+    return console.status(f"{what} ...")
 
 
 def files(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -53,6 +54,21 @@ MADE_BY = {
     "pqn": _pqn,
     "approximate_q": _approximate_q,
 }
+
+
+def file(run_folder: Path) -> Path:
+    """The policy in a run folder, which may be named itself.
+
+    Errors:
+      ValueError: no folder, or one in which no experiment has left a policy.
+    """
+    if run_folder.is_file() and run_folder.suffix == ".npz":
+        return run_folder
+    found = run_folder / "policy.npz"
+    if not found.is_file():
+        what = "holds no policy.npz" if run_folder.is_dir() else "is no folder"
+        raise ValueError(f"{run_folder} {what}; expected the folder of a run of one of: {', '.join(MADE_BY)}.")
+    return found
 
 
 def policy(about: Mapping[str, Any]) -> Policy:

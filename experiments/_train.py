@@ -48,10 +48,10 @@ def each(
         with _console.bar(name, num_steps) as bar:
 
             def show(progress: train.Progress, bar: _console.Bar = bar) -> None:
-                now = (progress.scores if watched == "score" else progress.metrics[watched])[-1]
-                now = now[np.isfinite(now)]
+                row = (progress.scores if watched == "score" else progress.metrics[watched])[-1]
+                now = row[np.isfinite(row)]
                 seen = f"{watched.replace('_', ' ')} {interquartile_mean(now):.1f}" if len(now) else "all have stopped"
-                bar.update(progress.steps, seen)
+                bar.update(progress.steps, seen + " (this seed)" * (len(row) == 1 < len(keys)))  # one after the other
 
             settings = {"eval_every": eval_every, "chunk": chunk, "on_chunk": show, **options, **own}
             try:
@@ -71,7 +71,8 @@ def before_and_after(
     first = jax.jit(lambda key: world.begin(algorithm, key))(member)
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, learned)
     paths, captions = [path / "before.gif", path / "after.gif"], ["before training", "after training"]
-    world.film(paths, key, algorithm.act, both, captions)
+    with _console.busy("filming one episode, before training and after"):
+        world.film(paths, key, algorithm.act, both, captions)
 
 
 def stopping(target: float | None, patience: int, best: float | None) -> dict[str, Any]:
@@ -139,7 +140,8 @@ def solve(
     )
     result = results[name]
     # A run that was broken off may have fewer members than seeds.
-    returns = world.judge(keys_test[: len(result.members.steps)], algorithm.act, result.parameters, test_episodes)
+    with _console.busy(f"testing: {test_episodes} fresh episodes of each seed"):
+        returns = world.judge(keys_test[: len(result.members.steps)], algorithm.act, result.parameters, test_episodes)
     returns = returns.mean(axis=1)
     ends = before + round_steps * (1 + np.arange(len(result.scores)))
     folder.write_csv(
@@ -198,15 +200,21 @@ def solve(
     )
     _console.console.print(
         "last score: 20 greedy episodes of the last parameters; the best: those of the highest score on the way, in "
-        f"brackets the 95 % bootstrap interval. policy.npz and after.gif hold the best seed of the test ({best})."
+        f"brackets the 95 % bootstrap interval. {kept(path)} the best seed of the test ({best})."
     )
     _console.files(path)
     complain(failures, 1)
     _console.console.print(f"watch it again: python -m experiments play {path}", markup=False)
 
 
+def kept(path: Path) -> str:
+    """What holds the policy that was kept: what cannot be drawn has no film."""
+    return "policy.npz and after.gif hold" if (path / "after.gif").exists() else "policy.npz holds"
+
+
 def complain(failures: Mapping[str, str], variants: int) -> None:
     """Once everything is saved: an experiment with a failure has failed."""
     if failures:
         name, reason = next(iter(failures.items()))
-        raise ArithmeticError(f"{len(failures)} of {variants} variants failed, as summary.json says; {name}: {reason}")
+        said = reason if variants == 1 else f"{len(failures)} of {variants} variants failed; {name}: {reason}"
+        raise ArithmeticError(f"{said} What there is by then is in the folder; summary.json says the same.")

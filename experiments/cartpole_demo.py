@@ -37,5 +37,6 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, steps: 
     lengths = np.diff(ends, prepend=-1)
     summary = {"steps": steps, "episodes_ended": len(ends), "mean_length": lengths.mean() if len(ends) else None}
     folder.write_json(path / "summary.json", summary)
-    _console.table("A random agent", [{name.replace("_", " "): str(value) for name, value in summary.items()}])
+    said = lambda x: "-" if x is None else f"{x:.4g}"
+    _console.table("A random agent", [{name.replace("_", " "): said(value) for name, value in summary.items()}])
     _console.files(path)

@@ -21,8 +21,8 @@ def main(
     """Compare the learners of run folders: curves, scores, who beats whom, how long until a threshold. Seeds are the unit.
 
     Args:
-      run_folders: what `reinforce`, `approximate_q`, `dqn_chapter`, `dqn`, `pqn`, `dqn_ablation` or `q_learning` made: two
-        or more, or one with several variants.
+      run_folders: what `reinforce`, `policy_search`, `approximate_q`, `dqn_chapter`, `dqn`, `pqn`, `dqn_ablation` or
+        `q_learning` made: two or more, or one with several variants.
       seed: of the resamples.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 200 resamples.

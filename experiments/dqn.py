@@ -34,7 +34,7 @@ def main(
         double, munchausen, n_step, per, dueling, layer_norm; or plain.
       seeds: independent runs.
       steps: of the environment, in all; a multiple of 1000, at least 2000: the first 1000 are random.
-      hidden: widths of the network's layers.
+      hidden: widths of the network's layers, such as 64 64.
       gamma: discount in [0, 1].
       learning_rate: at the start; falls to zero.
       max_steps: most steps of an episode; default: 500 on CartPole, Gymnasium's own elsewhere.

@@ -42,7 +42,7 @@ def main(
       variants: each as the --variant of `dqn`; all else as there.
       seeds: independent runs of each, the same for all.
       steps: of the environment, a multiple of 1000, at least 2000.
-      hidden: widths of the network's layers.
+      hidden: widths of the network's layers, such as 64 64.
       gamma: discount in [0, 1].
       learning_rate: at the start; falls to zero.
       max_steps: most steps of an episode.

@@ -235,7 +235,7 @@ def main(
     )
     _console.console.print(
         "greedy test: of the last network; with early stopping, of the best evaluated on the way. "
-        f"policy.npz and after.gif hold the best seed of that test ({best}) of {name!r}."
+        f"{_train.kept(path)} the best seed of that test ({best}) of {name!r}."
     )
     _console.files(path)
     _train.complain(failures, len(variants))

@@ -91,6 +91,7 @@ def main(
     }
     folder.write_json(path / "summary.json", summary)
     _console.console.print(layout.text(policy))
-    shown = {name: f"{value:.3g}" if isinstance(value, float) else str(value) for name, value in summary.items()}
+    said = lambda x: f"{x:.3g}" if isinstance(x, float) else ("no", "yes")[x] if isinstance(x, bool) else str(x)
+    shown = {name.replace("_", " "): said(value) for name, value in summary.items()}
     _console.table(f"An optimal walk, planned by {found.method}", [{n: x for n, x in shown.items() if n != "method"}])
     _console.files(path)

@@ -19,7 +19,7 @@ def main(
     """Play the policy that an experiment left in its folder.
 
     Args:
-      run_folder: what `reinforce`, `policy_search`, `approximate_q`, `dqn_chapter`, `dqn` or `pqn` made.
+      run_folder: what `reinforce`, `policy_search`, `approximate_q`, `dqn_chapter`, `dqn`, `dqn_ablation` or `pqn` made.
       seed: of the fresh episodes.
       out: folder for the results; default: a fresh one under runs/.
       quick: at most 10 episodes.
@@ -36,7 +36,7 @@ def main(
     options = {"run_folder": run_folder, "seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
     checks.integer("episodes", episodes, 1)
     checks.seed(seed)
-    file = run_folder / "policy.npz"
+    file = _saved.file(run_folder)
     about = checkpoint.about(file)
     try:
         network, choose = _saved.policy(about)
@@ -59,8 +59,9 @@ def main(
     # Of one seed the first three are those of the training: fresh episodes are none that were trained on.
     key_judge, key_film = jax.random.split(jax.random.key(seed), 5)[3:]
     one = jax.tree.map(lambda leaf: leaf[None], parameters)
-    returns = world.judge(key_judge[None], act, one, episodes)[0]
-    world.film([path / "play.gif"], key_film, act, one, [run_folder.resolve().name])
+    with _console.busy(f"playing {episodes} episodes"):
+        returns = world.judge(key_judge[None], act, one, episodes)[0]
+        world.film([path / "play.gif"], key_film, act, one, [file.resolve().parent.name])
     summary = {
         "episodes": episodes,
         "mean_return": float(returns.mean()),

@@ -36,7 +36,7 @@ def main(
       env: CartPole, on the device, or gymnasium:ID, any of Gymnasium's with actions that can be numbered.
       seeds: independent runs.
       steps: most steps of the environment; whole evaluations, each after 10 blocks of num_envs x unroll_steps.
-      hidden: widths of the network's layers.
+      hidden: widths of the network's layers, such as 64 64.
       num_envs: environments side by side.
       unroll_steps: steps of each before each block of updates.
       epochs: how often each step is learned from.

@@ -119,12 +119,13 @@ def main(
     results, failures = _train.each(
         variants, keys, iterations, eval_every=every, chunk=2, watched="mean_length", how=world.train
     )
-    returns = {
-        name: world.judge(
-            keys_test[: len(results[name].members.steps)], algorithm.act, results[name].parameters, test_episodes
-        ).mean(axis=1)
-        for name, (algorithm, _) in variants.items()
-    }
+    with _console.busy(f"testing: {test_episodes} fresh episodes of each seed"):
+        returns = {
+            name: world.judge(
+                keys_test[: len(results[name].members.steps)], algorithm.act, results[name].parameters, test_episodes
+            ).mean(axis=1)
+            for name, (algorithm, _) in variants.items()
+        }
 
     folder.write_csv(
         path / "metrics.csv",
@@ -194,7 +195,7 @@ def main(
     )
     _console.console.print(
         "last return: the sampled policy in its last update; greedy test: the kept policy, always taking the likelier action. "
-        f"policy.npz and after.gif hold the best seed of that test ({best}) of {name!r}."
+        f"{_train.kept(path)} the best seed of that test ({best}) of {name!r}."
     )
     _console.files(path)
     _train.complain(failures, len(variants))

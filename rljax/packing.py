@@ -58,7 +58,7 @@ def pack(layout: Layout, rows: Any) -> tuple[Array, ...]:
     parts: dict[Any, list[Array]] = {kind: [] for kind in layout.widths}
     for given, one in zip(jax.tree.leaves(rows), layout.leaves, strict=True):
         # NumPy's 64 bits are 32 where JAX has no others; copied, for whoever gave it may write the next block there at once.
-        leaf = jnp.array(given, one.dtype, copy=isinstance(given, np.ndarray) or None)
+        leaf = jnp.array(given, one.dtype, copy=isinstance(given, np.ndarray))
         batch = leaf.shape[: leaf.ndim - len(one.shape)]
         parts[_carrier(one.dtype)].append(_carried(leaf).reshape(*batch, math.prod(one.shape)))
     return tuple(jnp.concatenate(side_by_side, axis=-1) for side_by_side in parts.values())

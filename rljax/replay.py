@@ -80,8 +80,8 @@ def uniform(capacity: int) -> Replay:
     `jax.ShapeDtypeStruct`. It has the size of the data: nothing is stored beside it but two counters.
 
     `add(state, block, valid=None)`: appends a block [T, N, ...]. T divides the rows, so that no block is torn at the end of
-    the ring: always add blocks of the same T. With `valid` [T, N] and N = 1 only the valid rows enter, in order, whatever
-    T is: a `deque(maxlen=capacity)`.
+    the ring: always add blocks of the same T (compiled code cannot refuse another, and would tear it). With
+    `valid` [T, N] and N = 1 only the valid rows enter, in order, for any T up to the rows: a `deque(maxlen=capacity)`.
 
     `sample(key, state, batch_size)`: as many reads for any capacity, slower ones where no cache holds it. At least n rows must
     have been added: compiled code cannot refuse, and returns slots that were never written.
@@ -205,6 +205,10 @@ def prioritised(capacity: int, *, alpha: ArrayLike = 0.6, beta: ArrayLike = 0.4,
     def update(state: PrioritisedState, index: Array, priority: Array) -> PrioritisedState:
         checks.same_shape(index=index, priority=priority)
         checks.rank(1, priority=priority)
+        if not jnp.issubdtype(jnp.result_type(index), jnp.integer):
+            raise TypeError(
+                f"index is of {jnp.result_type(index)}; expected whole numbers, slots as `sample` says them."
+            )
         checks.real("priority", priority, 0, below=True, batch=True)
         if (
             not isinstance(index, jax.core.Tracer)

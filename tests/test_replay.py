@@ -150,6 +150,8 @@ def test_negative_priorities_and_nan_are_refused():
     for wrong in (-1.0, np.nan):
         with pytest.raises(ValueError, match="priority"):
             memory.update(state, jnp.array([0], jnp.int32), jnp.array([wrong], jnp.float32))
+    with pytest.raises(TypeError, match="index is of float32; expected whole numbers"):
+        memory.update(state, jnp.array([0.0]), jnp.ones(1))
     for wrong in (-1, 4):  # no slot: a leaf of nothing would be drawn
         with pytest.raises(ValueError, match=r"expected slots 0 \.\.\. 3"):
             memory.update(state, jnp.array([wrong], jnp.int32), jnp.array([1.0], jnp.float32))

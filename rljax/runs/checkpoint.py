@@ -6,6 +6,7 @@ The archive holds `manifest` (JSON: format, what it was trained for, path, shape
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,8 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     if not path.is_file():
         raise BadCheckpoint(f"{path} is not there; expected a file that rljax.runs.checkpoint.save wrote.")
     try:
+        if not zipfile.is_zipfile(path):  # of which NumPy would say that it may be a pickle
+            raise ValueError("it is no archive")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             # NumPy stops reading where an array ends, and so before the checksum if the archive says that more follows.
             if (damaged := archive.zip.testzip()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,14 +109,17 @@ def learning_curves(
         if best_possible is not None:
             place = {"textcoords": "offset points", "color": "0.4", "fontsize": 8}
             axes[0, 0].annotate("best possible", (1, best_possible), (0, 3), **place)
-        axes[0, 0].xaxis.get_major_locator().set_params(integer=True)
+        axes[0, 0].xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         lowest = min(float(curve.filled.min()) for curve in drawn.values())
         axes[0, 0].set_ylim(bottom=min(0.0, 1.05 * lowest))  # a return may be negative
+        if best_possible is not None:  # room for what is written on it
+            bottom, top = axes[0, 0].get_ylim()
+            axes[0, 0].set_ylim(top=max(top, best_possible + 0.06 * (best_possible - bottom)))
         seeds = next(iter(drawn.values())).filled.shape[1]
         note = f"line: interquartile mean of {seeds} seeds; bands: their middle half, and 5th to 95th percentile"
         if any(len(curve.stops) for curve in drawn.values()):
             note += "; ticks: seeds that stop, dotted once half have"
-        axes[0, 0].figure.supxlabel(f"{xlabel}\n{note if seeds > 1 else 'one seed'}", fontsize=9)
+        _foot(axes, f"{xlabel}\n{note if seeds > 1 else 'one seed'}")
         axes[0, 0].figure.supylabel(ylabel, fontsize=9)
 
 
@@ -190,7 +194,7 @@ def search_curves(
                 axis.plot(curve.steps, curve.middle, color=colour, linewidth=2, label=kind, marker=_marker(curve))
             if best_possible is not None:
                 upper.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
-            lower.xaxis.get_major_locator().set_params(integer=True)
+            lower.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         seeds = next(iter(next(iter(searches.values())).values())).shape[1]
         for axis in axes[:, 0]:  # shared along the row, and final only once all are drawn
             axis.set_ylim(bottom=0)
@@ -200,7 +204,7 @@ def search_curves(
         note = (
             f"line: interquartile mean of {seeds} seeds, with its last value once a seed has stopped; band: middle half"
         )
-        axes[0, 0].figure.supxlabel(f"generation\n{note if seeds > 1 else 'one seed'}", fontsize=9)
+        _foot(axes, f"generation\n{note if seeds > 1 else 'one seed'}")
 
 
 def last(values: np.ndarray) -> np.ndarray:
@@ -216,6 +220,14 @@ class _Curve(NamedTuple):
     middle: np.ndarray  # [T]
     half: int  # steps that at least half of the seeds took
     stops: np.ndarray  # the last steps of those that stopped before the longest curve ends
+
+
+def _foot(axes: Any, text: str) -> None:
+    """The lines of a text below all panels, none wider than the figure."""
+    figure, size = axes[0, 0].figure, 9
+    wide = int(figure.get_figwidth() * 72 / (0.5 * size))  # letters: half as wide as high
+    lines = [line for whole in text.splitlines() for line in textwrap.wrap(whole, wide)]
+    figure.supxlabel("\n".join(lines), fontsize=size)
 
 
 def _marker(curve: _Curve) -> str | None:

@@ -350,7 +350,9 @@ def diagnosis(result: Result) -> str:
     first = int(np.flatnonzero(fault)[np.argmin(np.asarray(result.members.steps)[fault > 0])])
     name = result.names[fault[first] - 1]
     step = int(result.members.steps[first]) + (name != "score")  # counted from 1; a score comes after its step
+    failed = int((fault > 0).sum())
+    others = ", at which all stop" if failed < fault.size else ""
     return (
-        f"{name} ceased to be finite in step {step} of member {first} ({int((fault > 0).sum())} of {fault.size} members "
-        "failed). The parameters kept are the last finite ones. A smaller learning rate is the usual cure."
+        f"{name} ceased to be finite in step {step} of member {first} ({failed} of {fault.size} members failed{others}). "
+        "The parameters kept are the last finite ones. A smaller learning rate is the usual cure."
     )
