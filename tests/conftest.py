@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -85,4 +86,13 @@ def precision(request: pytest.FixtureRequest) -> Iterator[bool]:
 def standard_promotion() -> Iterator[None]:
     """optax's adam raises a float to an integer power, which strict promotion refuses."""
     with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
+def as_users_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """JAX as it comes, in an empty folder: for commands."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
+    with jax.numpy_dtype_promotion("standard"), jax.debug_key_reuse(False):
         yield

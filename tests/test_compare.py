@@ -7,7 +7,6 @@ import json
 import shutil
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,13 +21,7 @@ CURVE_FILES = {"curves.csv", "curves.png", "reached.csv", "reached.png"}
 GRID = np.array([1000, 2000, 3000, 4000])
 
 
-@pytest.fixture(autouse=True)
-def as_users_run_it(tmp_path, monkeypatch):
-    """JAX as it comes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 def rows_of(path):

@@ -24,13 +24,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = command_line.available()
 
 
-@pytest.fixture(autouse=True)
-def as_users_run_it(tmp_path, monkeypatch):
-    """JAX as it comes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 def numbers(content):

@@ -20,13 +20,7 @@ from rljax.runs import checkpoint
 SMALL = "--quick --num-envs 2 --max-steps 20 --out run".split()
 
 
-@pytest.fixture(autouse=True)
-def as_users_run_it(tmp_path, monkeypatch):
-    """JAX as it comes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 def loaded(folder):

@@ -8,7 +8,6 @@ import json
 import math
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,14 +15,7 @@ from PIL import Image
 from experiments import __main__ as command_line
 from rljax.runs import mdp_plots
 
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(tmp_path, monkeypatch):
-    """JAX as it comes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 Q_STAR = {

@@ -21,14 +21,7 @@ from experiments.benchmarks import policy_search as benchmark
 from rljax.envs.guard import BadEnvironment
 from rljax.runs import sweep_plots
 
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(tmp_path, monkeypatch):
-    """JAX as it comes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 def summary(folder):

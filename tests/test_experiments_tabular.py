@@ -6,7 +6,6 @@ import csv
 import json
 import math
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,14 +15,7 @@ from experiments import _results
 from experiments.benchmarks import q_learning as contenders
 from rljax.runs import tabular_plots
 
-
-@pytest.fixture(autouse=True)
-def as_users_run_it(tmp_path, monkeypatch):
-    """JAX as it comes, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("RLJAX_TRACEBACK", raising=False)
-    with jax.numpy_dtype_promotion("standard"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
 
 def numbers(content):
