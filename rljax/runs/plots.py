@@ -225,7 +225,7 @@ class _Curve(NamedTuple):
 def _foot(axes: Any, text: str) -> None:
     """The lines of a text below all panels, none wider than the figure."""
     figure, size = axes[0, 0].figure, 9
-    wide = int(figure.get_figwidth() * 72 / (0.5 * size))  # letters: half as wide as high
+    wide = int(figure.get_figwidth() * 72 / (0.55 * size))  # letters: some half as wide as high
     lines = [line for whole in text.splitlines() for line in textwrap.wrap(whole, wide)]
     figure.supxlabel("\n".join(lines), fontsize=size)
 
