@@ -227,6 +227,13 @@ def test_actions_that_a_table_does_not_have_are_not_available():
     assert world.mask.tolist() == [[True, False, True], [True, True, True]]
 
 
+def test_texts_are_no_numbers():
+    with pytest.raises(
+        TypeError, match=r"transition_probabilities\[0\]\[0\] is \['1\.0'\]; expected 1 numbers, or None"
+    ):
+        mdp.from_nested([[["1.0"]]], [1.0], gamma=0.9)
+
+
 @pytest.mark.parametrize(
     ("table", "error", "message"),
     [

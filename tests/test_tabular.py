@@ -542,3 +542,12 @@ def test_bad_explorations_policies_and_environments_are_refused():
         tabular.predict(chapter(), jnp.array([[1.0, 1, 0], [1, 0, 0], [0, 1, 0]]))
     with pytest.raises(TypeError, match="expected a TabularEnv"):
         tabular.control(object())
+    for rule in ("sarsa", tabular.curious):
+        with pytest.raises(TypeError, match=r"rule is .*; expected a Rule: .*with its brackets"):
+            tabular.control(chapter(), rule)
+    for exploration in (0.1, tabular.uniform, lambda q, n, mask, steps: q[0]):
+        with pytest.raises(TypeError, match=r"exploration\(q, n, mask, steps\) is .*; expected probabilities \[3\]"):
+            tabular.control(chapter(), exploration=exploration)
+    for make in (tabular.control, lambda env, **options: tabular.predict(env, jnp.array([0, 0, 1]), **options)):
+        with pytest.raises(ValueError, match="initial_value is nan"):
+            make(chapter(), initial_value=jnp.nan)

@@ -184,6 +184,11 @@ def control(
     Watkins (1989); Sutton & Barto (2018), ch. 6-8, 12; Geron (2022), ch. 18, "Q-learning".
     """
     model = mdp_from_env(env)
+    if not isinstance(rule, Rule):
+        raise TypeError(
+            f"rule is {rule!r}; expected a Rule: tabular.q_learning, tabular.sarsa and so on, or tabular.curious(kappa), with "
+            "its brackets."
+        )
     if rule.double and (n > 1 or trace_decay is not None or planning_steps):
         raise ValueError("two tables go with one-step targets alone; expected n=1, no trace_decay, no planning_steps.")
     if rule.ahead and planning_steps:
@@ -195,12 +200,14 @@ def control(
     if q_star is not None:
         checks.same_shape(q_star=q_star, mask=model.mask)
     explore = uniform() if exploration is None else exploration
+    _explores(explore, model)
     options = core.Options(
         rule=rule,
         behaviour=lambda q, n, s, steps: explore(q, n, model.mask[s], steps),
         mask=model.mask,
         **_checked(step_size, model.gamma if gamma is None else gamma, n, trace_decay, traces, planning_steps),
     )
+    checks.real("initial_value", initial_value, above=True, below=True, batch=True)
     table = jnp.where(model.mask, jnp.asarray(initial_value, model.dtype), 0.0)
 
     def worth(q: Array) -> Array:
@@ -275,6 +282,7 @@ def predict(
         predict=True,
         **_checked(step_size, model.gamma if gamma is None else gamma, n, trace_decay, traces, 0),
     )
+    checks.real("initial_value", initial_value, above=True, below=True, batch=True)
     table = jnp.full((model.num_states, 1), initial_value, model.dtype)
 
     def error(v: Array, true: Array) -> Array:
@@ -343,6 +351,20 @@ def _checked(
         "replacing": traces == "replacing",
         "planning_steps": planning_steps,
     }
+
+
+def _explores(exploration: Any, model: TabularMDP) -> None:
+    """A function from values, counts, mask and steps to probabilities. Traced: nothing is computed."""
+    q, n, mask = (jax.ShapeDtypeStruct((model.num_actions,), kind) for kind in (model.dtype, jnp.int32, jnp.bool_))
+    try:
+        found = jax.eval_shape(exploration, q, n, mask, jax.ShapeDtypeStruct((), jnp.int32))
+    except TypeError as error:
+        found = f"no such function ({error})"
+    if getattr(found, "shape", None) != q.shape:
+        raise TypeError(
+            f"exploration(q, n, mask, steps) is {found}; expected probabilities {list(q.shape)}. Take tabular.uniform() or "
+            "tabular.epsilon_greedy(0.1), with its brackets."
+        )
 
 
 def _probabilities(policy: ArrayLike, model: TabularMDP) -> Array:

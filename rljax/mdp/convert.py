@@ -227,7 +227,9 @@ def _table(name: str, nested: Any) -> tuple[np.ndarray, np.ndarray]:
             if row is None:
                 continue
             try:
-                numbers = np.asarray(row, float)
+                numbers = np.asarray(row)
+                if numbers.dtype.kind not in "iuf":
+                    raise TypeError
             except (TypeError, ValueError):
                 raise TypeError(f"{name}[{s}][{a}] is {row!r}; expected {num_states} numbers, or None.") from None
             if numbers.shape != (num_states,):

@@ -109,6 +109,12 @@ def gridworld(
     """
     checks.real("slip", slip, 0, 1)
     checks.real("step_reward", step_reward, above=True, below=True)
+    if unknown := [
+        symbol for symbol in (*(rewards or {}), *terminal) if not (isinstance(symbol, str) and len(symbol) == 1)
+    ]:
+        raise ValueError(
+            f"{unknown[0]!r} is given a reward or an end; expected symbols of the text, one character each."
+        )
     for symbol, reward in (rewards or {}).items():
         checks.real(f"rewards[{symbol!r}]", reward, above=True, below=True)
     rewards = {"G": 1.0, **(rewards or {})}
@@ -208,6 +214,8 @@ def _astray(target: np.ndarray, slip: Any, xp: Any) -> tuple[np.ndarray, Any]:
 
 def _parse(text: str | Sequence[str], known: set[str]) -> np.ndarray:
     """[H, W] of single characters."""
+    if not (isinstance(text, Sequence) and all(isinstance(line, str) for line in text)):
+        raise TypeError(f"the drawing is {text!r}; expected a text, or a list of its lines.")
     lines = text.strip("\n").split("\n") if isinstance(text, str) else list(text)
     if not lines:
         raise ValueError("the drawing has no lines; expected at least one.")
