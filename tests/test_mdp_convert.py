@@ -256,7 +256,7 @@ def test_texts_are_no_numbers():
         ({0: [(1.0, 0, 0.0, True)]}, TypeError, r"state 0: \[.* is given; expected actions 0, 1, \.\.\. .*, a dict"),
         ({0: {"a": [(1.0, 0, 0.0, True)]}}, TypeError, "state 0: .* expected actions 0, 1"),
         ({"0": {}, 1: {}}, ValueError, r"the states are \['0', 1\]"),
-        ({0: {10**9: END}}, ValueError, "action 1000000000: .* without gaps"),
+        ({0: {10**9: END}}, ValueError, "state 0: an action 1000000000 is given; expected 0"),
         ({0: {0: [(0.5, 0, 0.0, False)]}, 1: {0: [(1.0, 0, 1.0, False)]}}, ValueError, r"state 0, .* sum to 0\.5"),
     ],
 )

@@ -66,6 +66,8 @@ def transform(optimiser: Any, learning_rate: Any) -> optax.GradientTransformatio
         try:
             return made.update(updates, state, params)
         except TypeError as error:  # while it is traced: which parameters it is for, only the network knows
+            if "keyword-only" not in str(error):
+                raise
             raise TypeError(
                 f"the optimiser cannot update the parameters ({error}); expected one that needs gradients, its state and "
                 "parameters alone. Take optax.adam; a line search, as in optax.lbfgs, would need the loss as well."

@@ -114,8 +114,8 @@ class CartPole:
         kinds = [getattr(x, "dtype", None) for x in state] if isinstance(state, CartPoleState) else [None]
         if not all(kind is not None and jnp.issubdtype(kind, jnp.floating) for kind in kinds):
             raise TypeError(
-                f"the state is {state!r}; expected a CartPoleState of arrays of floats: whole numbers would be cut off. "
-                "Take what reset returns, or one like it."
+                f"the state is {state!r}; expected a CartPoleState of arrays of floats. Take what reset returns, or one "
+                "like it, such as CartPoleState(*jnp.array([0.0, 0.0, 0.1, 0.0]))."
             )
         next_state = self.dynamics(state, action)
         terminated = self.terminal(next_state)

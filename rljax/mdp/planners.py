@@ -37,7 +37,7 @@ def plan(
 
     | problem              | picked                       | since                                                |
     |----------------------|------------------------------|------------------------------------------------------|
-    | up to 256, `Dense`   | modified policy iteration    | products so small are cheaper than Krylov steps      |
+    | 33 to 256, `Dense`   | modified policy iteration    | products so small are cheaper than Krylov steps      |
     | successors generated | modified policy iteration    | it needs nothing stored but its policy's successors  |
     | all others           | Krylov policy iteration      | never far from the best, however slow the mixing     |
 
@@ -62,14 +62,16 @@ def plan(
     Example:
       >>> from rljax.mdp import problems
       >>> plan(problems.chapter_mdp(gamma=0.9), tolerance=1e-2).method
-      'value iteration, then modified policy iteration'
+      'value iteration, then Krylov policy iteration'
     """
     one_problem(mdp)
     checks.choice("method", method, ("auto", *METHODS))
     if method != "auto":
         return solve(mdp, METHODS[method](), tolerance=tolerance, max_iterations=max_iterations, start=start)
     small = mdp.num_states <= 256
-    modified = isinstance(mdp.transitions, Generated) or (isinstance(mdp.transitions, Dense) and small)
+    modified = isinstance(mdp.transitions, Generated) or (
+        isinstance(mdp.transitions, Dense) and 32 < mdp.num_states <= 256
+    )
     planner = modified_policy_iteration() if modified else krylov_policy_iteration()
     if not small:
         return solve(mdp, planner, tolerance=tolerance, max_iterations=max_iterations, start=start)

@@ -118,12 +118,18 @@ def _columns(table: Any) -> tuple[Any, ...]:
     if not rows:
         raise ValueError("the table has no transitions; expected at least one. An MDP needs a state and an action.")
     state, action, successor, probability, reward, over = (np.asarray(column) for column in zip(*rows, strict=True))
-    outside = (successor < 0) | (successor >= num_states) | (action < 0) | (action >= _MOST_ACTIONS)
+    beyond = (action < 0) | (action >= _MOST_ACTIONS)
+    if beyond.any():
+        i = int(np.argmax(beyond))
+        raise ValueError(
+            f"state {state[i]}: an action {action[i]} is given; expected 0 ... {_MOST_ACTIONS - 1}. Number them from 0 on."
+        )
+    outside = (successor < 0) | (successor >= num_states)
     if outside.any():
         i = int(np.argmax(outside))
         raise ValueError(
-            f"state {state[i]}, action {action[i]}: the successor is {successor[i]}; expected actions from 0 on, without gaps, "
-            f"and successors in 0 ... {num_states - 1}."
+            f"state {state[i]}, action {action[i]}: the successor is {successor[i]}; expected one in "
+            f"0 ... {num_states - 1}."
         )
     wrong = ~((probability >= 0) & (probability < np.inf))
     if wrong.any():  # before any are added up
@@ -134,7 +140,8 @@ def _columns(table: Any) -> tuple[Any, ...]:
         )
     pair = state * (int(action.max()) + 1) + action
     total = np.bincount(pair, probability.astype(float))
-    wrong = np.abs(total[pair] - 1.0) > 1e-5  # here, where states that seem to be at their end are still in it
+    # Here, where states that seem to be at their end are still in it; what never happens is not available.
+    wrong = (np.abs(total[pair] - 1.0) > 1e-5) & (total[pair] > 0)
     if wrong.any():
         i = int(np.argmax(wrong))
         raise ValueError(
