@@ -69,9 +69,8 @@ def main(
     filled = np.where(available, iterates, 0)
     distance = np.abs(filled - np.where(available, fixed, 0)[:, None]).max(axis=(2, 3))
     change = np.abs(np.diff(filled, axis=1, prepend=0)).max(axis=(2, 3))
-    proven = (
-        change * np.array([gamma / (1 - gamma) for gamma in gammas])[:, None]
-    )  # |Q_k - Q*| is at most that, rounding apart
+    horizon = np.array([gamma / (1 - gamma) for gamma in gammas])
+    proven = change * horizon[:, None]  # |Q_k - Q*| is at most that, rounding apart
     summary = {
         f"{gamma:g}": {
             "q_after_sweeps": shown(iterates[i, sweeps - 1]),

@@ -69,9 +69,8 @@ def plan(
     if method != "auto":
         return solve(mdp, METHODS[method](), tolerance=tolerance, max_iterations=max_iterations, start=start)
     small = mdp.num_states <= 256
-    modified = isinstance(mdp.transitions, Generated) or (
-        isinstance(mdp.transitions, Dense) and 32 < mdp.num_states <= 256
-    )
+    middling = small and mdp.num_states > 32
+    modified = isinstance(mdp.transitions, Generated) or (isinstance(mdp.transitions, Dense) and middling)
     planner = modified_policy_iteration() if modified else krylov_policy_iteration()
     if not small:
         return solve(mdp, planner, tolerance=tolerance, max_iterations=max_iterations, start=start)
