@@ -14,14 +14,19 @@ from rljax import mdp
 class Model(NamedTuple):
     successor: np.ndarray  # [S, A, B]
     probability: np.ndarray  # [S, A, B]
-    reward: np.ndarray  # [S, A]
+    arriving: np.ndarray  # [S, A, B] rewards
     mask: np.ndarray
     terminal: np.ndarray
     gamma: float
 
+    @property
+    def reward(self) -> np.ndarray:
+        """[S, A], expected."""
+        return (self.probability * self.arriving).sum(axis=2)
+
 
 def random(rng: np.random.Generator, kind: str, states: int = 12, actions: int = 3, branching: int = 4) -> Model:
-    """`kind`: "continuing" or "episodic" (some states end, gamma 1, every policy ends)."""
+    """`kind`: "continuing" or "episodic" (some states end, gamma 1, every policy ends). One in three hardly ever moves."""
     successor = np.argsort(rng.random((states, actions, states)), axis=2)[:, :, :branching]
     probability = rng.dirichlet(np.ones(branching), size=(states, actions))
     mask = rng.random((states, actions)) < 0.7
@@ -36,28 +41,48 @@ def random(rng: np.random.Generator, kind: str, states: int = 12, actions: int =
         probability = 0.9 * probability + share
     elif rng.random() < 0.5:
         terminal[rng.integers(0, states)] = True
-    return Model(successor, probability, rng.normal(size=(states, actions)) * 5, mask, terminal, gamma)
+    if rng.random() < 1 / 3:
+        here = np.arange(states)[:, None]
+        successor[:, :, 1] = np.where((successor == here[:, :, None]).any(axis=2), successor[:, :, 1], here)
+        stay = {"continuing": 0.98}.get(kind, 0.8)
+        probability = (1 - stay) * probability + stay * (successor == here[:, :, None])
+    return Model(successor, probability, rng.normal(size=successor.shape) * 5, mask, terminal, gamma)
 
 
 def tabular(model: Model, dense: bool) -> mdp.TabularMDP:
     if dense:
-        transitions = mdp.Dense(jnp.asarray(full(model)))
+        transitions, reward = mdp.Dense(jnp.asarray(full(model))), spread(model, model.arriving)
     else:
         transitions = mdp.Sparse.of(jnp.asarray(model.successor), jnp.asarray(model.probability))
+        reward = model.arriving
     return mdp.TabularMDP(
         transitions,
-        jnp.asarray(model.reward),
+        jnp.asarray(reward),
         gamma=model.gamma,
         mask=jnp.asarray(model.mask),
         terminal=jnp.asarray(model.terminal),
     )
 
 
+def generated(model: Model) -> mdp.TabularMDP:
+    """By a function that looks it all up; every leaf may be traced."""
+    lists = [jnp.asarray(x) for x in (model.successor, model.probability, model.arriving)]
+    outcomes = lambda s, a: tuple(x[s, a] for x in lists)
+    transitions = mdp.Generated(outcomes, *model.mask.shape, block_size=8)
+    ends = {"mask": jnp.asarray(model.mask), "terminal": jnp.asarray(model.terminal)}
+    return mdp.TabularMDP(transitions, None, gamma=model.gamma, **ends)
+
+
 def full(model: Model) -> np.ndarray:
-    """[S, A, S]"""
-    table = np.zeros((*model.reward.shape, len(model.reward)))
+    """[S, A, S] probabilities."""
+    return spread(model, model.probability)
+
+
+def spread(model: Model, lists: np.ndarray) -> np.ndarray:
+    """[S, A, S] of [S, A, B]."""
+    table = np.zeros((*model.mask.shape, len(model.mask)))
     for s, a, b in np.ndindex(*model.successor.shape):
-        table[s, a, model.successor[s, a, b]] += model.probability[s, a, b]
+        table[s, a, model.successor[s, a, b]] += lists[s, a, b]
     return table
 
 

@@ -53,9 +53,9 @@ Q_STAR = {
 def chapter_among_twelve(gamma: float) -> mdp_oracle.Model:
     """The chapter's problem, and nine states beside it where nothing happens: of the size of the random ones."""
     successor = (np.arange(12)[:, None, None] + np.arange(4)).repeat(3, axis=1) % 12
-    probability, reward, mask = np.zeros((12, 3, 4)), np.zeros((12, 3)), np.ones((12, 3), bool)
+    probability, reward, mask = np.zeros((12, 3, 4)), np.zeros((12, 3, 4)), np.ones((12, 3), bool)
     successor[:3], probability[:3, :, :3], probability[3:, :, 0] = np.arange(4), TRANSITIONS, 1.0
-    reward[:3], mask[:3] = (TRANSITIONS * REWARDS).sum(axis=2), MASK
+    reward[:3, :, :3], mask[:3] = REWARDS, MASK
     return mdp_oracle.Model(successor, probability, reward, mask, np.zeros(12, bool), gamma)
 
 
@@ -140,6 +140,21 @@ def test_within_the_certified_bound_of_linear_solves(method, dense):
             assert (np.abs(greedy_q[:, :, 0] - want).max(axis=1) <= 4 * found.bound + 1e-12).all()
 
 
+@pytest.mark.parametrize(
+    "method", ["value_iteration", "modified_policy_iteration", "krylov_policy_iteration", "anderson"]
+)
+def test_problems_that_are_never_stored_too(method):
+    def solve(*model):
+        return planners.plan(mdp_oracle.generated(mdp_oracle.Model(*model)), method, tolerance=1e-8)
+
+    with jax.enable_x64(True):
+        for kind in ("continuing", "episodic"):
+            stacked = mdp_oracle.stack([jax.tree.map(jnp.asarray, model) for model in problems(kind)])
+            found = jax.jit(jax.vmap(solve))(*stacked)
+            assert found.converged.all()
+            assert (np.abs(found.v - optimal(kind)).max(axis=1) <= found.bound).all()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_policy_is_certified_too_however_early_it_is(method):
     """Greedy in the middle of two bounds it would not be: of two actions alike, that middle likes to stay alive."""
@@ -206,6 +221,30 @@ def test_gauss_seidel_stops_where_float32_ends():
     m = dataclasses.replace(m, gamma=0.999)
     found, other = (plan(m, method, max_iterations=500) for method in ("gauss_seidel", "krylov_policy_iteration"))
     assert found.iterations < 100 and found.bound < 3 * other.bound
+
+
+@pytest.mark.parametrize(("states", "gamma", "roundings"), [(9, 0.9999, 10), (150, 0.999, 2)])
+def test_float32_goes_on_until_rounding_alone_moves_values_and_no_further(states, gamma, roundings):
+    """Long before, the worst that rounding can do is most of the bound; and values that flicker between two policies never
+    come to rest."""
+    rng, table = np.random.default_rng(0), np.zeros((10, states, 3, states))
+    for i, s, a in np.ndindex(10, states, 3):
+        table[i, s, a, rng.choice(states, 2, replace=False)] = rng.dirichlet(np.ones(2))
+    table, reward = table.astype(np.float32), rng.normal(size=(10, states, 3)).astype(np.float32)
+    here, live = np.arange(states), np.arange(states) > 0
+    for method in ("auto", "modified_policy_iteration", "krylov_policy_iteration"):
+
+        def solve(table, reward, method=method):
+            return planners.plan(mdp.TabularMDP(table, reward, gamma=gamma, terminal=~live), method)
+
+        found = jax.device_get(jax.jit(jax.vmap(solve))(table, reward))
+        assert found.iterations.max() < 500
+        for p, r, v, policy, bound in zip(table, reward, found.v, found.policy, found.bound, strict=True):
+            chain = gamma * np.float64(p[here, policy]) * live[:, None]
+            worth = np.linalg.solve(np.eye(states) - chain, np.where(live, r[here, policy], 0.0))
+            off = np.abs(v - worth).max()
+            assert off <= 3 * bound
+            assert off <= roundings * np.finfo(np.float32).eps * np.abs(worth).max() / (1 - gamma)
 
 
 def test_linear_programming_agrees():
@@ -351,6 +390,7 @@ def test_a_renumbered_world_is_the_same_world():
     with jax.enable_x64(True):
         for model, dense in itertools.product(problems("episodic")[:2], (True, False)):
             m = mdp_oracle.tabular(model, dense)
+            m = m.with_parts(reward=m.expected_reward.T)
             states = rng.permutation(m.num_states)
             v = jnp.asarray(rng.normal(size=m.num_states))
             other = m.renumbered(jnp.asarray(states, jnp.int32), jnp.asarray(np.argsort(states), jnp.int32))
@@ -431,6 +471,13 @@ def test_backward_induction_is_the_best_of_all_plans():
             v = operators.bellman_optimality(m, v)
             np.testing.assert_allclose(found.v[t], v)
         assert found.policy.shape == (4, 3)
+        # The rounds of value iteration, as an algorithm, are its steps.
+        algorithm = agents.planner(m, planners.value_iteration())
+        state = algorithm.init(jax.random.key(0))
+        for t in reversed(range(4)):
+            np.testing.assert_allclose(state.value, found.v[t])
+            np.testing.assert_array_equal(state.policy, found.policy[t])
+            state, _ = algorithm.step(jax.random.key(0), state)
         # Its own policy, played out, earns what it promises.
         v = jnp.zeros(3)
         for t in reversed(range(4)):
@@ -456,6 +503,13 @@ def test_average_reward_is_the_best_of_all_deterministic_policies():
         assert abs(float(found.gain) - max(gains)) <= float(found.bound)
         best = np.ndindex(2, 2, 2, 2)
         assert tuple(found.policy.tolist()) == list(best)[int(np.argmax(gains))]
+
+        result = train.train(agents.average_planner(m), jax.random.key(0)[None], 60, eval_every=1, target=-1e-8)
+        steps = int(result.members.steps[0])
+        gain, bound = (result.metrics[name][:steps, 0] for name in ("gain", "bound"))
+        assert (np.abs(gain - max(gains)) <= bound).all() and bound[-1] <= 1e-8 < bound[-2]
+        assert int(found.iterations) == steps + 1  # as of every planner, the first backup is where the algorithm starts
+        np.testing.assert_array_equal(result.parameters.policy[0], found.policy)
 
 
 def test_a_periodic_chain_has_an_average_too():
@@ -511,7 +565,14 @@ def test_q_value_iteration_is_a_planner_by_its_own_name():
 def test_what_is_no_problem_and_what_is_many_are_refused():
     many = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), chapter(0.9))
     planner = planners.value_iteration()
-    for run in (plan, lambda m: planning.solve(m, planner), lambda m: agents.planner(m, planner)):
+    for run in (
+        plan,
+        lambda m: planning.solve(m, planner),
+        lambda m: agents.planner(m, planner),
+        agents.average_planner,
+        horizons.relative_value_iteration,
+        lambda m: horizons.backward_induction(m, 3),
+    ):
         with pytest.raises(ValueError, match=r"a stack of problems, terminal of shape \(2, 3\).*jax\.vmap"):
             run(many)
         with pytest.raises(TypeError, match=r"mdp is a list; expected a mdp\.TabularMDP"):

@@ -411,12 +411,15 @@ def test_the_corridors_best_policy_is_found(how):
 def test_prediction_reaches_the_exact_values(how):
     env = corridor()
     exact = jax.jit(evaluation.evaluate)(env.mdp, half_left(env))
-    algorithm = tabular.predict(
-        env, half_left(env), step_size=tabular.harmonic(0.2, 0.005), v_star=exact, steps_per_update=10_000, **how
-    )
+    best = jax.jit(lambda m: mdp.plan(m, tolerance=1e-4).v)(env.mdp)
+    known = {"v_star": exact, "optimal": best, "steps_per_update": 10_000}
+    algorithm = tabular.predict(env, half_left(env), step_size=tabular.harmonic(0.2, 0.005), **known, **how)
     state, metrics = run(algorithm, 20)
     assert float(metrics["error"][-1]) < 0.3  # of values up to 20
     assert float(algorithm.score(jax.random.key(0), algorithm.parameters(state))) == -float(metrics["error"][-1])
+    # One step better than the policy: by the exact values, hence by those learned if they are close.
+    better = evaluation.evaluate(env.mdp, mdp.greedy(env.mdp, exact))
+    assert float(metrics["regret"][-1]) == pytest.approx(float(best[0] - better[0]), abs=1e-3)
 
 
 def test_sarsa_reaches_the_values_of_its_own_exploration():

@@ -2,6 +2,7 @@
 
 from rljax.agents.dqn import dqn as dqn
 from rljax.agents.linear_q import linear_q as linear_q
+from rljax.agents.planning import average_planner as average_planner
 from rljax.agents.planning import planner as planner
 from rljax.agents.policy_search import policy_search as policy_search
 from rljax.agents.pqn import pqn as pqn

@@ -1,6 +1,7 @@
 """Planners as algorithms: the one loop runs them, and shows the certified error fall, round by round.
 
-A step is one round of `mdp.planning.solve`: the planner's next values, their full backup, and what it proves.
+A step is one round of `mdp.planning.solve`: the planner's next values, their full backup, and what it proves; or one of
+`mdp.horizons.relative_value_iteration`. Rounds of value iteration are the steps of `mdp.horizons.backward_induction`.
 
 Departures from a planner's own loop:
 
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rljax import checks
-from rljax.mdp import planning
+from rljax.mdp import horizons, planning
 from rljax.mdp.model import TabularMDP, one_problem
 from rljax.structs import Algorithm
 
@@ -71,3 +72,40 @@ def planner(mdp: TabularMDP, planner: planning.Planner, *, v_star: Array | None 
         return state._replace(memory=())  # tables of the problem; they may hold infinities
 
     return Algorithm(init, step, parameters, act, lambda key, state: -state.bound)
+
+
+def average_planner(mdp: TabularMDP) -> Algorithm:
+    """Relative value iteration, for the best average reward of a step.
+
+    Args:
+      mdp: the problem, unichain; its gamma is not looked at.
+
+    Returns:
+      `Algorithm`; its metrics are the `gain` and its certified `bound`.
+
+    Errors:
+      TypeError: no problem. ValueError: a stack of problems.
+
+    Example:
+      >>> import jax
+      >>> from rljax.mdp import problems
+      >>> algorithm = average_planner(problems.river_swim(gamma=0.9))
+      >>> _, metrics = algorithm.step(jax.random.key(0), algorithm.init(jax.random.key(0)))
+      >>> sorted(metrics)
+      ['bound', 'gain']
+
+    White (1963).
+    """
+    one_problem(mdp)
+    start, back_up = horizons.relative_start(mdp), horizons.relative_backup(mdp)
+
+    def step(key: Array, state: horizons.Relative) -> tuple[horizons.Relative, dict[str, Array]]:
+        del key
+        state = back_up(state)
+        return state, {"gain": state.gain, "bound": state.bound}
+
+    def act(state: horizons.Relative, key: Array, observation: Any) -> Array:
+        del key
+        return state.policy[observation]
+
+    return Algorithm(lambda key: back_up(start), step, lambda state: state, act, lambda key, state: -state.bound)

@@ -244,6 +244,7 @@ def predict(
     steps_per_update: int = 100,
     history: int = 0,
     v_star: Array | None = None,
+    optimal: Array | None = None,
 ) -> Algorithm:
     """Learn what the states are worth under a policy.
 
@@ -254,10 +255,12 @@ def predict(
       policy: [S] actions, or [S, A] probabilities; nothing on unavailable actions.
       step_size, gamma, n, trace_decay, traces, initial_value, steps_per_update, history: as in `control`, with N(s).
       v_star: [S] the policy's values (`mdp.evaluation.evaluate` gives them); then `error` is among the metrics.
+      optimal: [S] the best policy's (planners give them); then `regret` is: of the policy that is greedy in V by the model.
 
     Returns:
-      `Algorithm`; parameters are V [S]; metrics are `mean_reward` and `error` = max |V - v_star| over states that are not
-      terminal; `act` is the policy. The score is minus the largest error against the exact values, by S linear equations.
+      `Algorithm`; parameters are V [S]; metrics are `mean_reward`, `error` = max |V - v_star| over states that are not
+      terminal and `regret`, as of `control`, by S linear equations a step; `act` is the policy. The score is minus the
+      largest error against the exact values, by S linear equations as well.
 
     Errors:
       ValueError, TypeError: numbers out of range, shapes, a policy that takes unavailable actions.
@@ -296,9 +299,17 @@ def predict(
         del key
         return -error(v, evaluation.evaluate(model, probabilities))
 
-    report = lambda v: {} if v_star is None else {"error": error(v, v_star)}
-    if v_star is not None:
-        checks.same_shape(v_star=v_star, states=model.terminal)
+    def report(v: Array) -> dict[str, Array]:
+        metrics = {} if v_star is None else {"error": error(v, v_star)}
+        if optimal is not None:
+            metrics["regret"] = jnp.vdot(
+                model.initial, optimal - evaluation.evaluate(model, operators.greedy(model, v))
+            )
+        return metrics
+
+    for name, values in (("v_star", v_star), ("optimal", optimal)):
+        if values is not None:
+            checks.same_shape(**{name: values}, states=model.terminal)
     init, step, parameters = _functions(env, options, table, steps_per_update, history, report)
     return Algorithm(init, step, parameters, act, score)
 

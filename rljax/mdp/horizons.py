@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from rljax import checks
-from rljax.mdp.model import TabularMDP
+from rljax.mdp.model import TabularMDP, one_problem
 from rljax.mdp.operators import choose, reward_scale, sweep
+from rljax.mdp.planning import by_rounding_alone
 
 
 class FiniteHorizon(NamedTuple):
@@ -24,7 +26,8 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
 
         v_H = final_value,   v_t(s) = max_a (r(s, a) + gamma sum_s' P(s' | s, a) v_{t+1}(s'))
 
-    Exact up to rounding; gamma = 1 is as good as any, whether or not episodes end.
+    Exact up to rounding; gamma = 1 is as good as any, whether or not episodes end. Without final values a step is a round of
+    value iteration: `agents.planner(mdp, value_iteration())` shows it in the one loop.
 
     Args:
       mdp: the problem.
@@ -35,7 +38,7 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
       `FiniteHorizon`: values and a policy that depends on the time.
 
     Errors:
-      ValueError: a horizon below 1, final values of another shape.
+      ValueError: a horizon below 1, final values of another shape, a stack of problems. TypeError: no problem.
 
     Example:
       >>> from rljax.mdp import problems
@@ -45,6 +48,7 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
 
     Puterman (1994), sec. 4.5.
     """
+    one_problem(mdp)
     checks.integer("horizon", horizon, 1)
     final_value = jnp.zeros(mdp.num_states, mdp.dtype) if final_value is None else jnp.asarray(final_value)
     checks.same_shape(final_value=final_value, states=mdp.terminal)
@@ -69,6 +73,29 @@ class AverageReward(NamedTuple):
     iterations: Array  # [] int32
 
 
+class Relative(NamedTuple):
+    """Where `relative_value_iteration` stands after a backup."""
+
+    h: Array  # [S] relative values, 0 at state 0
+    policy: Array  # [S] int32, greedy in the relative values before
+    low: Array  # [] the best gain is no less, but for `slack`
+    high: Array  # [] and no more
+    slack: Array  # [] what rounding may have added to either
+    least: Array  # [] the closest that the two have been
+    idle: Array  # [] int32 rounds since then
+    iterations: Array  # [] int32
+
+    @property
+    def gain(self) -> Array:
+        """[]: the middle of what is certain."""
+        return 0.5 * (self.low + self.high)
+
+    @property
+    def bound(self) -> Array:
+        """[]: certified error of the gain."""
+        return 0.5 * (self.high - self.low) + self.slack
+
+
 def relative_value_iteration(
     mdp: TabularMDP, *, tolerance: float | Array = 1e-6, max_iterations: int | Array = 100_000
 ) -> AverageReward:
@@ -87,6 +114,9 @@ def relative_value_iteration(
     Returns:
       `AverageReward`; read `converged` or `bound`.
 
+    Errors:
+      ValueError: numbers out of range, a stack of problems. TypeError: no problem.
+
     Example:
       >>> from rljax.mdp import problems
       >>> found = relative_value_iteration(problems.river_swim(gamma=0.9), tolerance=0.1)
@@ -95,30 +125,40 @@ def relative_value_iteration(
 
     White (1963); Puterman (1994), sec. 8.5; Odoni (1969) for the bounds.
     """
+    one_problem(mdp)
     checks.real("tolerance", tolerance, 0, above=True)
     checks.real("max_iterations", max_iterations, 1)
+    back_up, scale = relative_backup(mdp), reward_scale(mdp)
+
+    def going(state: Relative) -> Array:
+        stalled = by_rounding_alone(state.idle, state.high - state.low, jnp.max(jnp.abs(state.h)) + scale)
+        return (state.bound > tolerance) & ~stalled & (state.iterations < max_iterations)
+
+    found = lax.while_loop(going, back_up, relative_start(mdp))
+    bias = found.h - found.h[0]
+    return AverageReward(found.gain, bias, found.policy, found.bound, found.bound <= tolerance, found.iterations)
+
+
+def relative_start(mdp: TabularMDP) -> Relative:
+    """Relative values of 0, of which nothing is known."""
+    infinite, zeros = jnp.asarray(jnp.inf, mdp.dtype), jnp.zeros(mdp.num_states, mdp.dtype)
+    none = jnp.int32(0)
+    return Relative(zeros, zeros.astype(jnp.int32), -infinite, infinite, jnp.zeros_like(infinite), infinite, none, none)
+
+
+def relative_backup(mdp: TabularMDP) -> Callable[[Relative], Relative]:
+    """One round of `relative_value_iteration`, as a function of where it stands."""
     reward, scale = mdp.expected_reward, reward_scale(mdp)
     eps = jnp.finfo(mdp.dtype).eps * (mdp.transitions.fan_out + 3)
 
-    def lazy(h: Array) -> tuple[Array, Array]:
-        value, policy = choose(mdp, reward + mdp.transitions.expect(h))
-        return 0.5 * (jnp.where(mdp.terminal, h, value) + h), policy
+    def back_up(state: Relative) -> Relative:
+        value, policy = choose(mdp, reward + mdp.transitions.expect(state.h))
+        value = 0.5 * (jnp.where(mdp.terminal, state.h, value) + state.h)
+        gain = 2.0 * (value - state.h)
+        low, high = jnp.min(gain), jnp.max(gain)
+        slack = eps * (scale + 2.0 * jnp.max(jnp.abs(state.h)))
+        idle = jnp.where(high - low < state.least, 0, state.idle + 1)
+        least = jnp.minimum(high - low, state.least)
+        return Relative(value - value[0], policy, low, high, slack, least, idle, state.iterations + 1)
 
-    def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-        h, _, _, _, _, i = carry
-        value, policy = lazy(h)
-        d = value - h
-        slack = eps * (scale + 2.0 * jnp.max(jnp.abs(h)))
-        return value - value[0], policy, 2.0 * jnp.min(d), 2.0 * jnp.max(d), slack, i + 1
-
-    def going(carry: tuple[Array, ...]) -> Array:
-        _, _, low, high, slack, i = carry
-        span = 0.5 * (high - low)
-        return (span + slack > tolerance) & (span > 0.5 * slack) & (i < max_iterations)
-
-    infinite = jnp.asarray(jnp.inf, mdp.dtype)
-    zeros = jnp.zeros(mdp.num_states, mdp.dtype)
-    start = (zeros, zeros.astype(jnp.int32), -infinite, infinite, jnp.zeros_like(infinite), jnp.int32(0))
-    h, policy, low, high, slack, i = lax.while_loop(going, step, start)
-    bound = 0.5 * (high - low) + slack
-    return AverageReward(0.5 * (low + high), h - h[0], policy, bound, bound <= tolerance, i)
+    return back_up

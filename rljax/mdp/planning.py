@@ -67,6 +67,8 @@ class PlanState(NamedTuple):
     value: Array  # [S] T v
     policy: Array  # [S] int32, greedy in v
     extremes: Array  # [3] the largest of v - T v, of T v - v and of |v|: 0 is among the first two, if anything ends
+    least: Array  # [] smallest spread of T v - v so far
+    idle: Array  # [] int32 rounds since it was met
     iterations: Array  # [] int32
     memory: Any
     facts: Facts
@@ -95,13 +97,19 @@ class PlanState(NamedTuple):
 
     @property
     def stalled(self) -> Array:
-        """[] bool: most of the bound is rounding; or, if no bound can be proven, all change is."""
-        spread, unproven = self.extremes[0] + self.extremes[1], jnp.isinf(self.facts.horizon)
-        noise = self.facts.rounding * (self.extremes[2] + self.facts.reward)
-        return jnp.where(unproven, spread <= noise, 0.5 * (self.high - self.low) <= 0.5 * self.slack)
+        """[] bool: rounding keeps it from coming closer, whatever is tried."""
+        return by_rounding_alone(self.idle, self.extremes[0] + self.extremes[1], self.extremes[2] + self.facts.reward)
 
     def _repeated(self, gain: Array) -> Array:
         return jnp.where(gain == 0, 0.0, self.facts.horizon * gain)  # also of an infinite horizon
+
+
+def by_rounding_alone(idle: Array, spread: Array, largest: Array) -> Array:
+    """[] bool: for two rounds gains have come no closer to each other, and rounding alone spreads them as far.
+
+    By 5 eps of the values or less, whatever the planner, the problem and gamma; what is only on its way is at 1000.
+    """
+    return (idle >= 2) & (spread <= 16.0 * jnp.finfo(spread.dtype).eps * largest)
 
 
 class Planner(NamedTuple):
@@ -181,13 +189,14 @@ def begin(mdp: TabularMDP, planner: Planner, known: Facts, start: Array | None =
         checks.same_shape(start=start, states=mdp.terminal)
         v = jnp.where(mdp.terminal, 0.0, jnp.asarray(start, mdp.dtype))
         q = action_values(mdp, v)
-    return _certify(v, choose(mdp, q), jnp.int32(1), planner.memory(mdp), known)
+    nothing = jnp.asarray(jnp.inf, mdp.dtype), jnp.int32(0)
+    return _certify(v, choose(mdp, q), *nothing, jnp.int32(1), planner.memory(mdp), known)
 
 
 def advance(mdp: TabularMDP, planner: Planner, state: PlanState) -> PlanState:
     """One round: the planner's next values, their full backup and what it proves."""
     v, memory = planner.improve(mdp, state)
-    return _certify(v, sweep(mdp, v), state.iterations + 1, memory, state.facts)
+    return _certify(v, sweep(mdp, v), state.least, state.idle, state.iterations + 1, memory, state.facts)
 
 
 def conclude(mdp: TabularMDP, planner: Planner, state: PlanState, tolerance: float | Array) -> Solution:
@@ -198,12 +207,16 @@ def conclude(mdp: TabularMDP, planner: Planner, state: PlanState, tolerance: flo
     return Solution(v, q_values(mdp, v), state.policy, bound, bound <= tolerance, state.iterations, planner.name)
 
 
-def _certify(v: Array, swept: Sweep, iterations: Array, memory: Any, known: Facts) -> PlanState:
+def _certify(
+    v: Array, swept: Sweep, least: Array, idle: Array, iterations: Array, memory: Any, known: Facts
+) -> PlanState:
     # Where nothing ends, the least and largest gain repeat for ever; where something does, it may be 0 at any time, as it
     # is in terminal states.
     gain = swept.value - v
     extremes = jnp.max(jnp.stack([-gain, gain, jnp.abs(v)]), axis=1)  # in one go: many small kernels are slow
-    return PlanState(v, swept.value, swept.policy, extremes, iterations, memory, known)
+    spread = extremes[0] + extremes[1]
+    idle, least = jnp.where(spread < least, 0, idle + 1), jnp.minimum(spread, least)
+    return PlanState(v, swept.value, swept.policy, extremes, least, idle, iterations, memory, known)
 
 
 def effective_horizon(mdp: TabularMDP, max_iterations: int = 100_000) -> Array:
