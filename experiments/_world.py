@@ -42,6 +42,12 @@ class World(NamedTuple):
         [Sequence[Path], Array, _play.Act, Any, Sequence[str]], None
     ]  # (GIFs [B], key, act, parameters [B], captions [B]): the same episode under each
 
+    def sizes(self, hidden: Sequence[int]) -> list[int]:
+        """Of a network from observations to action values, by the widths between."""
+        for width in hidden:
+            checks.integer("hidden", width, 1)
+        return [self.observations, *hidden, self.actions]
+
 
 def of(name: str, num_envs: int = 1, max_steps: int | None = None, bounds: bool = True) -> World:
     """The world of that name: CartPole, or gymnasium:ID.

@@ -61,7 +61,7 @@ def main(
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     used = {name: value for name, value in locals().items() if name in options}
     variants = _deep_q.chosen(variant)
-    sizes = [world.observations, *hidden, world.actions]
+    sizes = world.sizes(hidden)
     network = _deep_q.network(sizes, variants)
     algorithm = _deep_q.algorithm(
         world.env, network, variants, steps=steps, max_steps=world.max_steps, gamma=gamma, learning_rate=learning_rate

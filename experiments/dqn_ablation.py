@@ -65,7 +65,8 @@ def main(
     if quick:
         variants, seeds, steps, max_steps = variants[:2], min(seeds, 2), min(steps, 3000), min(max_steps, 50)
     used = {name: value for name, value in locals().items() if name in options}
-    world, sizes = _world.cartpole(max_steps), [4, *hidden, 2]
+    world = _world.cartpole(max_steps)
+    sizes = world.sizes(hidden)
     contest = {}
     for name in variants:  # all are refused before the first is trained
         found = _deep_q.chosen(name)

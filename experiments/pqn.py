@@ -78,7 +78,7 @@ def main(
     used = {name: value for name, value in locals().items() if name in options}
     rounds = steps // round_steps
     updates = 10 * rounds * epochs * minibatches
-    sizes = [world.observations, *hidden, world.actions]
+    sizes = world.sizes(hidden)
     algorithm = agents.pqn(
         world.env,
         networks.q_network(sizes, layer_norm=True),

@@ -75,7 +75,7 @@ def test_much_too_large_a_learning_rate_is_a_divergence_though_adam_keeps_it_fin
     """Here without replay; tests/test_experiments_deep.py has the one with it."""
     task = envs.TimeLimit(envs.CartPole(), 500), networks.q_network((4, 32, 32, 2))
     algorithm = agents.pqn(*task, num_envs=8, unroll_steps=8, learning_rate=1000.0)
-    with pytest.raises(train.Diverged, match="q ceased to be finite in step") as caught:
+    with pytest.raises(train.Diverged, match="q ceased to be finite, or credible, in step") as caught:
         train.train(algorithm, jax.random.split(jax.random.key(0), 1), 100)
     losses = caught.value.result.metrics["loss"]
     assert np.isfinite(losses[0]).all()  # nothing was NaN or infinite, but for what says so

@@ -46,6 +46,12 @@ def test_an_empty_or_new_folder_is_taken_with_its_parents(tmp_path):
         assert made == Path(out) and made.is_dir() and not any(made.iterdir())
 
 
+def test_what_cannot_be_made_is_told_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"deeper cannot be made \(Not a directory\). Give another --out"):
+        folder.create(tmp_path / "file" / "deeper", "demo")
+
+
 def test_fresh_names_never_meet(tmp_path, monkeypatch):
     """Five runs within one second, of a name with a dot: five folders under runs/."""
     monkeypatch.chdir(tmp_path)

@@ -214,7 +214,7 @@ def test_a_shaping_that_is_not_finite_is_told_and_not_trained_on() -> None:
     def shape(which: jax.Array) -> Callable[[Any], jax.Array]:
         return lambda t: t.reward * jnp.where(which == 1, jnp.nan, jnp.inf)
 
-    with pytest.raises(train.Diverged, match=r"loss ceased to be finite in step 1 of member 0 \(4 of 4"):
+    with pytest.raises(train.Diverged, match=r"loss ceased to be finite, or credible, in step 1 of member 0 \(4 of 4"):
         pairs(
             lambda which: agents.reinforce(envs.CartPole(), networks.chapter_policy(), **SMALL, shaping=shape(which)), 2
         )

@@ -137,7 +137,9 @@ def test_the_state_leaves_the_loop_only_if_asked_for() -> None:
 
 def test_not_finite_stops_the_run_names_step_and_quantity_and_keeps_the_last_finite_parameters() -> None:
     make = lambda poison: walk(1.0, poison)
-    with pytest.raises(train.Diverged, match=r"x_now ceased to be finite in step 14 of member 1 \(1 of 2") as caught:
+    with pytest.raises(
+        train.Diverged, match=r"x_now ceased to be finite, or credible, in step 14 of member 1 \(1 of 2"
+    ) as caught:
         train.train(make, keys(2), 100, settings={"poison": np.int32([-1, 13])}, eval_every=10, chunk=1)
     result = caught.value.result
     assert len(result.metrics["x_now"]) == 20, "the run stops at the chunk where it appears"
@@ -285,7 +287,9 @@ def test_what_the_maker_refuses_is_refused_in_a_sweep_too(settings: dict[str, An
 def test_a_score_that_is_no_number_is_a_fault() -> None:
     """It reaches no target and is never the best: the run would go on to its end and keep the first parameters."""
     algorithm = walk()._replace(score=lambda key, x: jnp.where(x > 5, jnp.nan, x))
-    with pytest.raises(train.Diverged, match=r"score ceased to be finite in step 6 of member \d \(2 of 2") as caught:
+    with pytest.raises(
+        train.Diverged, match=r"score ceased to be finite, or credible, in step 6 of member \d \(2 of 2"
+    ) as caught:
         train.train(algorithm, keys(2), 40, eval_every=2, score=True, chunk=1)
     np.testing.assert_array_equal(caught.value.result.parameters, caught.value.result.scores[-2])
 

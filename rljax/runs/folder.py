@@ -27,7 +27,7 @@ def create(out: str | Path | None, name: str) -> Path:
       name: of the experiment.
 
     Errors:
-      FileExistsError: `out` exists and is not an empty folder. Nothing in it is touched.
+      FileExistsError: `out` exists and is not an empty folder. Nothing in it is touched. OSError: it cannot be made.
 
     Example:
       >>> with tempfile.TemporaryDirectory() as parent:
@@ -41,7 +41,10 @@ def create(out: str | Path | None, name: str) -> Path:
                 f"{path} exists and is not an empty folder; expected a new place for the results of {name}. "
                 "Give another --out, or leave it out for a fresh folder under runs/."
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(f"{path} cannot be made ({error.strerror}). Give another --out.") from error
         return path
     stamp = f"{name.replace('.', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1000):

@@ -353,6 +353,6 @@ def diagnosis(result: Result) -> str:
     failed = int((fault > 0).sum())
     others = ", at which all stop" if failed < fault.size else ""
     return (
-        f"{name} ceased to be finite in step {step} of member {first} ({failed} of {fault.size} members failed{others}). "
-        "The parameters kept are the last finite ones. A smaller learning rate is the usual cure."
+        f"{name} ceased to be finite, or credible, in step {step} of member {first} ({failed} of {fault.size} members failed"
+        f"{others}). The parameters kept are the last finite ones. A smaller learning rate is the usual cure."
     )
