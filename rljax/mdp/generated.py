@@ -21,7 +21,8 @@ class Generated:
 
     Nothing of size B is stored: every sweep computes it anew, a block of `block_size` states at a time, fewer than A B
     `block_size` numbers in memory. A function may name a successor twice. `parameters` are handed to it behind the action:
-    what is to be traced, batched or differentiated belongs there, not into a closure.
+    what is to be traced, batched or differentiated belongs there, not into a closure. For gamma = 1 alone `TabularMDP` stores
+    all successors once, when it is made, to see that every policy ends.
 
     Errors:
       TypeError, ValueError: what the function returns is not as above.

@@ -285,8 +285,9 @@ def _ends(transitions: Transitions, live: np.ndarray, terminal: np.ndarray) -> N
         s = int(np.argmax(inside))
         a = int(np.argmax(staying.reshape(live.shape)[s]))
         raise ValueError(
-            f"gamma is 1, and from state {s} a policy may never end: action {a} there, and one in each state it leads to, "
-            f"stay among {inside.sum()} states for ever. Take gamma < 1, or mark the states where episodes end as terminal."
+            f"gamma is 1 in {transitions.dtype}, and from state {s} a policy may never end: action {a} there, and one in "
+            f"each state it leads to, stay among {inside.sum()} states for ever. Take gamma < 1, or mark the states where "
+            "episodes end as terminal."
         )
 
 
