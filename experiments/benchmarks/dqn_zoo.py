@@ -4,7 +4,7 @@ The setting is that of RL Baselines3 Zoo for CartPole-v1, 50 000 steps: 256-256,
 100 000, the first 1000 steps random, gamma 0.99, 128 updates after every 256 steps, epsilon to 0.04 over 16 % of the steps,
 gradients of norm 10 at most, and "target_update_interval = 10". Stable-Baselines3 counts that interval in environment steps,
 which come 256 at a time: the target is copied once for 128 updates. Whoever reads "every 10 updates" gets another algorithm,
-which does not learn: both are run here.
+which does not learn: both are run here. And so is, one at a time, whatever else ports are known to change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(
     Args:
       seed: of everything random.
       out: folder for the results; default: a fresh one under runs/.
-      quick: 2 seeds of ours, 4096 steps, 10 episodes; no Stable-Baselines3.
+      quick: 2 seeds of ours and their targets alone, 4096 steps, 10 episodes; no Stable-Baselines3.
       seeds: independent runs of each.
       test_episodes: that judge each.
       sb3_python: interpreter that has stable-baselines3; default: the environment variable RLJAX_SB3_PYTHON.
@@ -41,11 +41,12 @@ def main(
     import jax
     import optax
 
-    from experiments import _console, _play
+    from experiments import _console, _play, _train
     from experiments.benchmarks import interleave
-    from rljax import agents, checks, envs, networks, replay, train
+    from rljax import agents, checks, envs, networks, replay
     from rljax.runs import folder
     from rljax.runs.statistics import bootstrap_interval, interquartile_mean
+    from rljax.structs import Algorithm, Step, pytree_dataclass
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
@@ -60,25 +61,52 @@ def main(
     env = envs.TimeLimit(envs.CartPole(), 500)
     key_train, key_test = jax.random.split(jax.random.key(seed))
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
-    scores: dict[str, list[float]] = {}
-    for name, every in (("here, a copy every 128 updates", 128), ("here, a copy every 10 updates", 10)):
-        algorithm = agents.dqn(
-            env,
-            networks.q_network((4, 256, 256, 2)),
+
+    @pytree_dataclass
+    class Deadly(envs.TimeLimit):
+        """Whoever is still on time's last step dies of it: what ignoring `truncated` comes to."""
+
+        def step(self, key: jax.Array, state: Any, action: jax.Array) -> tuple[Any, Step]:
+            after, step = super().step(key, state, action)
+            return after, step._replace(terminated=step.terminated | step.truncated)
+
+    def learner(
+        target_every: int = 128,
+        world: envs.Environment = env,
+        weights: networks.Initialiser = networks.fan_in_uniform,
+        adam: float = 1e-8,
+        exploring: float = 0.16,
+    ) -> Algorithm:
+        return agents.dqn(
+            world,
+            networks.q_network((4, 256, 256, 2), initialiser=weights),
             unroll_steps=256,
             num_updates=128,
             memory=replay.uniform(391 * 256),
             warmup=1024,
-            target_every=every,
-            optimiser=lambda rate: optax.chain(optax.clip_by_global_norm(10.0), optax.adam(rate)),
-            epsilon=optax.linear_schedule(1.0, 0.04, int(0.16 * steps)),
+            target_every=target_every,
+            optimiser=lambda rate: optax.chain(optax.clip_by_global_norm(10.0), optax.adam(rate, eps=adam)),
+            epsilon=optax.linear_schedule(1.0, 0.04, int(exploring * steps)),
             **SETTING,
         )
-        blocks = steps // 256 - 4
-        with _console.bar(name, blocks) as bar:
-            show = lambda progress, bar=bar: bar.update(progress.steps, f"{progress.run_seconds:.0f} s")
-            result = train.train(algorithm, jax.random.clone(keys), blocks, on_chunk=show)
-        lengths = _play.judge(keys_test, env, algorithm.act, result.parameters, test_episodes, 500)
+
+    contest = {
+        "here, a copy every 128 updates": learner(),
+        "here, a copy every 10 updates": learner(target_every=10),
+        "here, time limits taken for deaths": learner(world=Deadly(envs.CartPole(), 500)),
+        "here, weights as of Glorot": learner(weights=networks.glorot_uniform),
+        "here, Adam's epsilon 1e-5": learner(adam=1e-5),
+        "here, epsilon falling over half of the steps": learner(exploring=0.5),
+    }
+    if quick:
+        contest = dict(list(contest.items())[:2])
+    blocks = steps // 256 - 4
+    every = {name: (algorithm, {}) for name, algorithm in contest.items()}
+    results, failures = _train.each(every, keys, blocks, eval_every=blocks, chunk=16, watched="mean_return")
+    scores: dict[str, list[float]] = {}
+    for name, result in results.items():
+        act = contest[name].act
+        lengths = _play.judge(keys_test, env, act, result.parameters, test_episodes, 500)
         scores[name] = lengths.mean(axis=1).tolist()
     if python:
         name = "Stable-Baselines3"
@@ -97,7 +125,12 @@ def main(
             "not measured: python -m venv sb3 && sb3/bin/pip install stable-baselines3, then --sb3-python sb3/bin/python"
         )
     summary = {
-        name: {"iqm": interquartile_mean(x), "interval": bootstrap_interval(x), "seeds": sorted(x)}
+        name: {
+            "iqm": interquartile_mean(x),
+            "interval": bootstrap_interval(x),
+            "seeds": sorted(x),
+            **({"failure": failures[name]} if name in failures else {}),
+        }
         for name, x in scores.items()
     }
     folder.write_json(path / "summary.json", summary)
