@@ -30,6 +30,7 @@ class Cursor(NamedTuple):
 
 def start(key: Array, env: Environment, num_envs: int) -> Cursor:
     """`num_envs` freshly reset environments."""
+    checks.environment("env", env)
     state, _ = jax.vmap(env.reset)(lane_keys(key, num_envs))
     return Cursor(state, jnp.zeros(num_envs, bool))
 
@@ -65,6 +66,8 @@ def unroll(
       >>> transition.observation.shape, int(transition.terminated.sum())
       ((12, 3, 4), 3)
     """
+    checks.environment("env", env)
+    checks.function("policy", policy, "lambda key, observation: jnp.int32(1)")
     checks.choice("autoreset", autoreset, ("none", "same_step", "next_step"))
     checks.integer("num_steps", num_steps, 1)
     num_envs = cursor.over.shape[0]

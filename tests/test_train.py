@@ -228,6 +228,8 @@ def test_bad_input_is_refused_before_any_work(wrong: dict[str, Any], message: st
         ({"keys": jax.random.PRNGKey(0)}, "typed kind"),
         ({"keys": [jax.random.key(0), jax.random.key(1)]}, "typed kind"),
         ({"settings": {"drift": ["1", "2"]}}, r"settings\['drift'\] is array.*; expected a number"),
+        ({"on_chunk": 3}, "on_chunk is 3; expected a function"),
+        ({"settings": [0.1, 0.2]}, r"settings is \[0.1, 0.2\]; expected numbers by name"),
         ({"target": "195"}, "target is '195'; expected a number"),
         ({"target": np.ones(2)}, r"target is array.*; expected a number"),
         ({"score": 0}, "score is 0; expected True or False"),

@@ -125,6 +125,8 @@ def train(
     several(keys)
     checks.integer("num_steps", num_steps, 1)
     checks.integer("chunk", chunk, 1)
+    if on_chunk is not None:
+        checks.function("on_chunk", on_chunk, "lambda progress: print(progress.steps), or None")
     plan = planned(num_steps, eval_every, target, patience, give_up, score, keep_state)
     make, arrays = _maker(algorithm, settings or {}, len(keys))
     num_rounds = num_steps // plan.eval_every
@@ -145,6 +147,10 @@ def _maker(
     algorithm: Algorithm | Callable[..., Algorithm], settings: Mapping[str, Any], num_members: int
 ) -> tuple[Callable[..., Algorithm], dict[str, Array]]:
     """A maker, tried with every different row of the settings, and the settings as arrays [B]."""
+    if not isinstance(settings, Mapping):
+        raise TypeError(
+            f"settings is {settings!r}; expected numbers by name, such as {{'learning_rate': [0.01, 0.001]}}."
+        )
     if isinstance(algorithm, Algorithm):
         if settings:  # or every member would be the same
             raise TypeError(
