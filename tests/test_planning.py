@@ -223,14 +223,14 @@ def test_gauss_seidel_stops_where_float32_ends():
     assert found.iterations < 100 and found.bound < 3 * other.bound
 
 
-@pytest.mark.parametrize(("states", "gamma", "roundings"), [(9, 0.9999, 10), (150, 0.999, 2)])
+@pytest.mark.parametrize(("states", "gamma", "roundings"), [(9, 0.9999, 10), (60, 0.999, 2)])
 def test_float32_goes_on_until_rounding_alone_moves_values_and_no_further(states, gamma, roundings):
     """Long before, the worst that rounding can do is most of the bound; and values that flicker between two policies never
     come to rest."""
-    rng, table = np.random.default_rng(0), np.zeros((10, states, 3, states))
-    for i, s, a in np.ndindex(10, states, 3):
+    rng, table = np.random.default_rng(0), np.zeros((5, states, 3, states))
+    for i, s, a in np.ndindex(5, states, 3):
         table[i, s, a, rng.choice(states, 2, replace=False)] = rng.dirichlet(np.ones(2))
-    table, reward = table.astype(np.float32), rng.normal(size=(10, states, 3)).astype(np.float32)
+    table, reward = table.astype(np.float32), rng.normal(size=(5, states, 3)).astype(np.float32)
     here, live = np.arange(states), np.arange(states) > 0
     for method in ("auto", "modified_policy_iteration", "krylov_policy_iteration"):
 
