@@ -196,5 +196,16 @@ def test_episode_returns_draws_every_episode_and_the_mean(tmp_path, drawn):
     assert drawn[0].get_ylim()[0] == 0
 
 
+def test_intervals_are_sorted_and_show_what_is_best_possible(tmp_path, drawn):
+    rows = {"good": (300.0, 250.0, 350.0), "bad": (100.0, 50.0, 200.0)}
+    plots.intervals(tmp_path / "i.png", rows, title="t", xlabel="x", best_possible=500.0)
+    (axis,) = drawn
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["bad", "good"]
+    left, right = axis.get_xlim()
+    assert left == 0 and right > 500
+    assert [500.0, 500.0] in [list(line.get_xdata()) for line in axis.lines]
+    assert [100.0] in [list(line.get_xdata()) for line in axis.lines]
+
+
 def test_colours_are_distinct():
     assert len(set(plots.COLOURS)) == len(plots.COLOURS) >= 6

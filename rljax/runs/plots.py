@@ -155,9 +155,11 @@ def intervals(
             axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=5, alpha=0.35, solid_capstyle="butt")
             axis.plot(middle, y, "o", color=COLOURS[0])
         axis.set_yticks(range(len(names)), names)
-        axis.set_xlim(left=min(0.0, *(low for _, low, _ in rows.values())))
         if best_possible is not None:
             axis.axvline(best_possible, color="0.4", linestyle="--", linewidth=1)
+            place = {"textcoords": "offset points", "color": "0.4", "fontsize": 8, "rotation": 90, "ha": "right"}
+            axis.annotate("best possible", (best_possible, 0), (-3, 0), **place)
+        axis.set_xlim(left=min(0.0, *(low for _, low, _ in rows.values())))
 
 
 def search_curves(
