@@ -232,6 +232,8 @@ def chosen(
                 f"{flag} is {text!r}; expected a list, or (but for --hidden) a range low:high with --random N, the number "
                 "of settings."
             )
+        if kind is int and min(swept[name]) < 1:
+            raise ValueError(f"{flag} is {text!r}; expected whole numbers of at least 1, such as 32,64.")
     if not swept:
         has = " ".join(f"--{other.replace('_', '-')}" for other in learner.settings)
         raise ValueError(

@@ -143,10 +143,11 @@ def prioritised(capacity: int, *, alpha: ArrayLike = 0.6, beta: ArrayLike = 0.4,
     value counts, and what is not finite counts as the highest priority seen: it is drawn again, for those to see who check
     their losses, and the sums stay finite.
 
-    The sums of groups of 16 slots, of 16 such groups and so on are a tree. A draw goes down from the root, at each level to
-    one child of 16 with the probability that its sum says, by a random number of its own: no rest of one number is used up
-    on the way, so small priorities are drawn as they should, to float32's rounding at each level (2^-23 of the parent), and
-    never one of zero. Sums are taken anew from their children: they do not drift. The tree takes 4.18 bytes a transition.
+    The sums of groups of 24 slots, of 16 such groups, of 16 of those and so on are a tree. A draw goes down from the root, at
+    each level to one child with the probability that its sum says, by a random number of its own: no rest of one number is
+    used up on the way, so small priorities are drawn as they should, to float32's rounding at each level (2^-23 of the
+    parent), and never one of zero. Sums are taken anew from their children: they do not drift. The tree takes 4.18 bytes a
+    transition.
 
     Args:
       capacity: transitions, a multiple of the number of environments.

@@ -95,7 +95,7 @@ def optimal(model: Model) -> np.ndarray:
         chain = model.gamma * table[np.arange(states), policy] * live[:, None]
         v = np.linalg.solve(np.eye(states) - chain, np.where(live, model.reward[np.arange(states), policy], 0.0))
         q = np.where(model.mask, model.reward + model.gamma * table @ v, -np.inf)
-        better = q.max(axis=1) > q[np.arange(states), policy] + 1e-11
+        better = q.max(axis=1) > q[np.arange(states), policy] + 1e-12 * (10 + np.abs(v).max())
         if not (better & live).any():
             return v
         policy = np.where(better, q.argmax(axis=1), policy)

@@ -46,10 +46,16 @@ def test_an_empty_or_new_folder_is_taken_with_its_parents(tmp_path):
         assert made == Path(out) and made.is_dir() and not any(made.iterdir())
 
 
-def test_what_cannot_be_made_is_told_so(tmp_path):
+def test_what_cannot_be_made_is_told_so(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match=r"deeper cannot be made \(Not a directory\). Give another --out"):
         folder.create(tmp_path / "file" / "deeper", "demo")
+    with pytest.raises(OSError, match=r"nn cannot be made \(File name too long\)"):
+        folder.create(tmp_path / ("n" * 300), "demo")
+    monkeypatch.chdir(tmp_path)
+    Path("runs").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"cannot be made \(Not a directory\)"):
+        folder.create(None, "demo")
 
 
 def test_fresh_names_never_meet(tmp_path, monkeypatch):

@@ -434,7 +434,7 @@ def test_what_is_no_chain_is_refused_with_state_and_value(function):
         ([[0.5, 0.5]], ValueError, r"p has shape \(1, 2\); expected \[S, S\]"),
         ([GOOD], ValueError, r"p has shape \(1, 2, 2\); expected.*jax.vmap"),
         (np.zeros((0, 0)), ValueError, r"p has shape \(0, 0\)"),
-        ([[0.5, 0.5], [1.0]], ValueError, r"p is \[\[0.5, 0.5\], \[1.0\]\]; expected floats in a rectangular array"),
+        ([[0.5, 0.5], [1.0]], ValueError, "p has rows of unequal length; expected floats in a"),
         ([[0, 1], [1, 0]], TypeError, r"p has type int64; expected floats. Write 1.0 for 1"),
         (np.array([[None, 1.0], [1.0, 0.0]]), TypeError, r"p has type object; expected floats"),
     ]:

@@ -226,25 +226,35 @@ def test_gauss_seidel_stops_where_float32_ends():
 @pytest.mark.parametrize(("states", "gamma", "roundings"), [(9, 0.9999, 10), (60, 0.999, 2)])
 def test_float32_goes_on_until_rounding_alone_moves_values_and_no_further(states, gamma, roundings):
     """Long before, the worst that rounding can do is most of the bound; and values that flicker between two policies never
-    come to rest."""
-    rng, table = np.random.default_rng(0), np.zeros((5, states, 3, states))
-    for i, s, a in np.ndindex(5, states, 3):
-        table[i, s, a, rng.choice(states, 2, replace=False)] = rng.dirichlet(np.ones(2))
-    table, reward = table.astype(np.float32), rng.normal(size=(5, states, 3)).astype(np.float32)
-    here, live = np.arange(states), np.arange(states) > 0
-    for method in ("auto", "modified_policy_iteration", "krylov_policy_iteration"):
+    come to rest: half of the problems are deterministic, where many policies are alike."""
+    rng, models = np.random.default_rng(0), []
+    for i in range(8):
+        model = mdp_oracle.random(rng, "continuing", states)._replace(gamma=gamma, terminal=np.arange(states) == 0)
+        if i % 2:
+            certain = np.zeros_like(model.probability)
+            certain[..., 0] = 1.0
+            model = model._replace(probability=certain, arriving=-np.ones_like(certain))
+        models.append(model)
+    want = np.stack([mdp_oracle.optimal(model) for model in models])
+    stack = mdp_oracle.stack([mdp_oracle.tabular(model, dense=True) for model in models])
+    for method in ("auto", "modified_policy_iteration", "policy_iteration", "krylov_policy_iteration", "gauss_seidel"):
+        found = jax.device_get(jax.jit(jax.vmap(lambda m, method=method: planners.plan(m, method)))(stack))
+        assert found.iterations.max() < 500, method
+        off, largest = np.abs(found.v - want).max(axis=1), np.abs(want).max(axis=1)
+        assert (off <= found.bound + 1e-5 * largest).all(), method
+        if method != "policy_iteration":  # elimination makes errors of its own, and knows it
+            assert (off <= roundings * np.finfo(np.float32).eps * largest / (1 - gamma)).all(), method
 
-        def solve(table, reward, method=method):
-            return planners.plan(mdp.TabularMDP(table, reward, gamma=gamma, terminal=~live), method)
 
-        found = jax.device_get(jax.jit(jax.vmap(solve))(table, reward))
-        assert found.iterations.max() < 500
-        for p, r, v, policy, bound in zip(table, reward, found.v, found.policy, found.bound, strict=True):
-            chain = gamma * np.float64(p[here, policy]) * live[:, None]
-            worth = np.linalg.solve(np.eye(states) - chain, np.where(live, r[here, policy], 0.0))
-            off = np.abs(v - worth).max()
-            assert off <= 3 * bound
-            assert off <= roundings * np.finfo(np.float32).eps * np.abs(worth).max() / (1 - gamma)
+def test_rewards_at_the_ends_of_float32_are_planned_alike():
+    rng = np.random.default_rng(3)
+    model = mdp_oracle.random(rng, "continuing", 40)._replace(gamma=0.99)
+    m = mdp_oracle.tabular(model, dense=False)
+    alike = lambda unit: planners.plan(m.with_parts(reward=m.reward * unit), "krylov_policy_iteration", tolerance=1e-30)
+    found = jax.jit(jax.vmap(alike))(2.0 ** jnp.array([-60.0, 0.0, 60.0]))
+    for i, unit in ((0, 2.0**-60), (2, 2.0**60)):
+        np.testing.assert_allclose(found.v[i] / unit, found.v[1], rtol=1e-4)
+    assert found.iterations.max() < 100
 
 
 def test_linear_programming_agrees():
@@ -510,6 +520,17 @@ def test_average_reward_is_the_best_of_all_deterministic_policies():
         assert (np.abs(gain - max(gains)) <= bound).all() and bound[-1] <= 1e-8 < bound[-2]
         assert int(found.iterations) == steps + 1  # as of every planner, the first backup is where the algorithm starts
         np.testing.assert_array_equal(result.parameters.policy[0], found.policy)
+        act = lambda s: agents.average_planner(m).act(found, jax.random.key(0), s)
+        np.testing.assert_array_equal(jax.vmap(act)(jnp.arange(4)), found.policy)
+    narrow = mdp.TabularMDP(table.astype(np.float32), reward.astype(np.float32), gamma=0.5)
+    beyond = jax.jit(lambda m: horizons.relative_value_iteration(m, tolerance=1e-12))(narrow)
+    assert beyond.iterations < 1000 and not beyond.converged
+    assert (
+        abs(float(beyond.gain) - max(gains))
+        <= 3 * np.finfo(np.float32).eps * np.abs(reward).max()
+        < beyond.bound
+        < 1e-4
+    )
 
 
 def test_a_periodic_chain_has_an_average_too():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 
 import jax
@@ -102,6 +103,22 @@ def test_rings_are_written_in_place(optimised, make, members) -> None:
     used = jax.jit(many, donate_argnums=0).lower(state, keys).compile().memory_analysis()
     assert used is not None
     assert used.temp_size_in_bytes < 0.1 * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+
+@pytest.mark.parametrize(("capacity", "num_envs", "n", "steps"), [(768, 1, 1, 384), (100, 1, 1, 50), (385, 5, 2, 7)])
+def test_every_sum_is_that_of_its_children_wherever_a_block_begins(capacity, num_envs, n, steps):
+    """Groups are renewed by one slot of each: blocks that end within one, and the ring's own end, leave none out."""
+    memory = replay.prioritised(capacity)
+    state, rng = memory.init(jnp.int32(0), num_envs, n), np.random.default_rng(0)
+    add, update = jax.jit(memory.add), jax.jit(memory.update)
+    for _ in range(2 * capacity // (steps * num_envs) + 2):
+        state = add(state, jnp.zeros((steps, num_envs), jnp.int32))
+        slots = jnp.asarray(rng.integers(capacity, size=20), jnp.int32)
+        state = update(state, slots, jnp.asarray(rng.exponential(size=20), jnp.float32))
+        for parents, children in itertools.pairwise(state.sums):
+            sums = np.asarray(children, np.float64).sum(axis=1)
+            np.testing.assert_allclose(np.ravel(parents)[: len(sums)], sums, rtol=1e-5)
+    assert (np.ravel(state.sums[-1])[:capacity] > 0).sum() == capacity - (n - 1) * num_envs
 
 
 def test_leaves_keep_their_types_and_trees_their_form() -> None:

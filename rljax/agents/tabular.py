@@ -217,9 +217,11 @@ def control(
         if q_star is None:
             return {}
         looked_at = model.mask & ~model.terminal[:, None]
-        metrics = {"error": jnp.max(jnp.abs(q - q_star), where=looked_at, initial=0.0)}
+        metrics = {"error": jnp.max(jnp.abs(q - jnp.asarray(q_star)), where=looked_at, initial=0.0)}
         if regret:
-            best = jnp.where(model.terminal, 0.0, jnp.max(q_star, axis=1, where=model.mask, initial=-jnp.inf))
+            best = jnp.where(
+                model.terminal, 0.0, jnp.max(jnp.asarray(q_star), axis=1, where=model.mask, initial=-jnp.inf)
+            )
             metrics["regret"] = jnp.vdot(model.initial, best) - worth(q)
         return metrics
 
@@ -300,11 +302,10 @@ def predict(
         return -error(v, evaluation.evaluate(model, probabilities))
 
     def report(v: Array) -> dict[str, Array]:
-        metrics = {} if v_star is None else {"error": error(v, v_star)}
+        metrics = {} if v_star is None else {"error": error(v, jnp.asarray(v_star))}
         if optimal is not None:
-            metrics["regret"] = jnp.vdot(
-                model.initial, optimal - evaluation.evaluate(model, operators.greedy(model, v))
-            )
+            worse = jnp.asarray(optimal) - evaluation.evaluate(model, operators.greedy(model, v))
+            metrics["regret"] = jnp.vdot(model.initial, jnp.where(model.terminal, 0.0, worse))
         return metrics
 
     for name, values in (("v_star", v_star), ("optimal", optimal)):

@@ -51,7 +51,7 @@ def _floats(name: str, value: Any) -> Array:
         given = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
     except ValueError as error:  # rows of unequal length
         raise ValueError(
-            f"{name} is {value!r}; expected floats in a rectangular array. Make all rows as long as the first."
+            f"{name} has rows of unequal length; expected floats in a rectangular array. Make all as long as the first."
         ) from error
     if not jnp.issubdtype(given, jnp.floating):
         raise TypeError(f"{name} has type {given}; expected floats. Write 1.0 for 1, or convert it: .astype(float).")

@@ -97,6 +97,9 @@ def bicgstab(ahead: Callable[[Array], Array], residual: Array, tolerance: Array,
     van der Vorst (1992), Bi-CGSTAB.
     """
     apply = lambda x: x - ahead(x)
+    unit = jnp.max(jnp.abs(residual))  # products of what is very large or small would leave the range of float32
+    unit = jnp.where(unit > 0, unit, 1.0)
+    residual, tolerance = residual / unit, tolerance / unit
     tiny = jnp.finfo(residual.dtype).tiny
     safe = lambda x: jnp.where(jnp.abs(x) < tiny, tiny, x)
     size = lambda r: jnp.max(jnp.abs(r))
@@ -123,7 +126,7 @@ def bicgstab(ahead: Callable[[Array], Array], residual: Array, tolerance: Array,
     x = jnp.zeros_like(residual)
     carry = (jnp.int32(0), residual, x, x, residual, residual, jnp.vdot(residual, residual))
     _, _, _, best, left, *_ = lax.while_loop(going, step, carry)
-    return best, left
+    return best * unit, left * unit
 
 
 def occupancy(mdp: TabularMDP, policy: Array) -> Array:

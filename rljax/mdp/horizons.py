@@ -11,7 +11,7 @@ from jax import Array, lax
 from rljax import checks
 from rljax.mdp.model import TabularMDP, one_problem
 from rljax.mdp.operators import choose, reward_scale, sweep
-from rljax.mdp.planning import by_rounding_alone
+from rljax.mdp.planning import usual_noise
 
 
 class FiniteHorizon(NamedTuple):
@@ -81,6 +81,7 @@ class Relative(NamedTuple):
     low: Array  # [] the best gain is no less, but for `slack`
     high: Array  # [] and no more
     slack: Array  # [] what rounding may have added to either
+    noise: Array  # [] what it usually spreads the two by
     least: Array  # [] the closest that the two have been
     idle: Array  # [] int32 rounds since then
     iterations: Array  # [] int32
@@ -94,6 +95,11 @@ class Relative(NamedTuple):
     def bound(self) -> Array:
         """[]: certified error of the gain."""
         return 0.5 * (self.high - self.low) + self.slack
+
+    @property
+    def stalled(self) -> Array:
+        """[] bool: as of `planning.PlanState`."""
+        return (self.idle >= 2) & (self.high - self.low <= self.noise)
 
 
 def relative_value_iteration(
@@ -128,11 +134,10 @@ def relative_value_iteration(
     one_problem(mdp)
     checks.real("tolerance", tolerance, 0, above=True)
     checks.real("max_iterations", max_iterations, 1)
-    back_up, scale = relative_backup(mdp), reward_scale(mdp)
+    back_up = relative_backup(mdp)
 
     def going(state: Relative) -> Array:
-        stalled = by_rounding_alone(state.idle, state.high - state.low, jnp.max(jnp.abs(state.h)) + scale)
-        return (state.bound > tolerance) & ~stalled & (state.iterations < max_iterations)
+        return (state.bound > tolerance) & ~state.stalled & (state.iterations < max_iterations)
 
     found = lax.while_loop(going, back_up, relative_start(mdp))
     bias = found.h - found.h[0]
@@ -141,24 +146,25 @@ def relative_value_iteration(
 
 def relative_start(mdp: TabularMDP) -> Relative:
     """Relative values of 0, of which nothing is known."""
-    infinite, zeros = jnp.asarray(jnp.inf, mdp.dtype), jnp.zeros(mdp.num_states, mdp.dtype)
-    none = jnp.int32(0)
-    return Relative(zeros, zeros.astype(jnp.int32), -infinite, infinite, jnp.zeros_like(infinite), infinite, none, none)
+    infinite, h = jnp.asarray(jnp.inf, mdp.dtype), jnp.zeros(mdp.num_states, mdp.dtype)
+    zero, none = jnp.zeros_like(infinite), jnp.int32(0)
+    return Relative(h, h.astype(jnp.int32), -infinite, infinite, zero, zero, infinite, none, none)
 
 
 def relative_backup(mdp: TabularMDP) -> Callable[[Relative], Relative]:
     """One round of `relative_value_iteration`, as a function of where it stands."""
     reward, scale = mdp.expected_reward, reward_scale(mdp)
-    eps = jnp.finfo(mdp.dtype).eps * (mdp.transitions.fan_out + 3)
+    rounding = jnp.asarray(jnp.finfo(mdp.dtype).eps * (mdp.transitions.fan_out + 3), mdp.dtype)
 
     def back_up(state: Relative) -> Relative:
         value, policy = choose(mdp, reward + mdp.transitions.expect(state.h))
         value = 0.5 * (jnp.where(mdp.terminal, state.h, value) + state.h)
         gain = 2.0 * (value - state.h)
         low, high = jnp.min(gain), jnp.max(gain)
-        slack = eps * (scale + 2.0 * jnp.max(jnp.abs(state.h)))
+        largest = scale + 2.0 * jnp.max(jnp.abs(state.h))
+        slack, noise = rounding * largest, usual_noise(rounding, largest)
         idle = jnp.where(high - low < state.least, 0, state.idle + 1)
         least = jnp.minimum(high - low, state.least)
-        return Relative(value - value[0], policy, low, high, slack, least, idle, state.iterations + 1)
+        return Relative(value - value[0], policy, low, high, slack, noise, least, idle, state.iterations + 1)
 
     return back_up

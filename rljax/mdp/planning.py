@@ -97,19 +97,25 @@ class PlanState(NamedTuple):
 
     @property
     def stalled(self) -> Array:
-        """[] bool: rounding keeps it from coming closer, whatever is tried."""
-        return by_rounding_alone(self.idle, self.extremes[0] + self.extremes[1], self.extremes[2] + self.facts.reward)
+        """[] bool: for two rounds the gains have come no closer to each other, and rounding alone spreads them as far.
+
+        Where policies take turns, each solved for, or a planner starts from bounds, its effect may be repeated as often as
+        any error; but better policies too may be on their way, a state a round, and so it takes as many rounds to know.
+        """
+        noise = usual_noise(self.facts.rounding, self.extremes[2] + self.facts.reward)
+        noise = noise * jnp.where(self.idle > self.v.size, jnp.maximum(self.facts.horizon, 1.0), 1.0)
+        return (self.idle >= 2) & (self.extremes[0] + self.extremes[1] <= noise)
 
     def _repeated(self, gain: Array) -> Array:
         return jnp.where(gain == 0, 0.0, self.facts.horizon * gain)  # also of an infinite horizon
 
 
-def by_rounding_alone(idle: Array, spread: Array, largest: Array) -> Array:
-    """[] bool: for two rounds gains have come no closer to each other, and rounding alone spreads them as far.
+def usual_noise(rounding: Array, largest: Array) -> Array:
+    """[] by how much rounding spreads the gains of a backup, and hardly more; what is on its way is mostly at 1000 eps.
 
-    By 5 eps of the values or less, whatever the planner, the problem and gamma; what is only on its way is at 1000.
+    By 5 eps of the largest value where few terms are added, 15 where it is a thousand: far less than the worst, `rounding`.
     """
-    return (idle >= 2) & (spread <= 16.0 * jnp.finfo(spread.dtype).eps * largest)
+    return jnp.maximum(16.0 * jnp.finfo(largest.dtype).eps, rounding / 16.0) * largest
 
 
 class Planner(NamedTuple):

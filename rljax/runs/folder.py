@@ -36,25 +36,29 @@ def create(out: str | Path | None, name: str) -> Path:
     """
     if out is not None:
         path = Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not _made(path, exist_ok=True) or any(path.iterdir()):
             raise FileExistsError(
                 f"{path} exists and is not an empty folder; expected a new place for the results of {name}. "
                 "Give another --out, or leave it out for a fresh folder under runs/."
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise type(error)(f"{path} cannot be made ({error.strerror}). Give another --out.") from error
         return path
     stamp = f"{name.replace('.', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1000):
         path = Path("runs") / (stamp + (f"-{number + 1}" if number else ""))
-        try:
-            path.mkdir(parents=True)
+        if _made(path):
             return path
-        except FileExistsError:
-            continue
     raise FileExistsError(f"runs/{stamp} and 999 more exist. Give --out.")
+
+
+def _made(path: Path, exist_ok: bool = False) -> bool:
+    """A folder, with its parents; False if it exists, or is a file."""
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise type(error)(f"{path} cannot be made ({error.strerror}). Give another --out.") from error
+    return True
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
