@@ -152,6 +152,7 @@ def test_a_world_that_leaves_its_own_bounds_is_refused_or_let_pass_now_and_when_
             r"--gamma is '0.5:0.9'; expected a list, or .*a range low:high with --random",
         ),
         ("sweep reinforce --hidden 2:8 --random 3", "--hidden is '2:8'; expected a list"),
+        ("sweep dqn --hidden 0,8", "--hidden is '0,8'; expected whole numbers of at least 1"),
         ("sweep reinforce --gamma 0.9,1.5", r"gamma is 1\.5; expected a number in \[0, 1\]"),
         ("sweep reinforce --shaping nan", r"shaping is nan; expected a number in \(-inf, inf\)"),
         ("sweep reinforce --gamma 0.9 --steps 7", "steps is 7; expected a multiple of 5"),
