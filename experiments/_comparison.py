@@ -82,10 +82,10 @@ def profiles(scores: Mapping[str, np.ndarray], again: Mapping[str, Any]) -> dict
 
 
 def improvements(scores: Mapping[str, np.ndarray], level: float) -> list[dict[str, Any]]:
-    """Each pair once: how likely a run of x is to be better than one of y."""
+    """Each pair once, x named after y: how likely a run of x is to be better than one of y."""
     names, rows = list(scores), []
-    for i, x in enumerate(names):
-        for y in names[i + 1 :]:
+    for i, y in enumerate(names):
+        for x in names[i + 1 :]:
             pair = scores[x], scores[y]
             low, high = improvement_interval(*pair, level=level)
             probability = float(probability_of_improvement(*pair))
@@ -181,10 +181,10 @@ def draw_scores(
         note=f"line: share of seeds above the score; band: {level:.0%} bootstrap interval at each point",
         stairs=True,
     )
-    shown = pairs if len(pairs) <= MOST_PAIRS else [pair for pair in pairs if pair["x"] == pairs[0]["x"]]
+    shown = pairs if len(pairs) <= MOST_PAIRS else [pair for pair in pairs if pair["y"] == pairs[0]["y"]]
     comparison_plots.improvement(
         path / "improvement.png",
-        {f"{pair['x']}  over  {pair['y']}": (pair["probability"], pair["low"], pair["high"]) for pair in shown},
+        {f"{pair['x']}\nover {pair['y']}": (pair["probability"], pair["low"], pair["high"]) for pair in shown},
         title="Probability of improvement",
         note=f"score: {said(have.scores_of)}; bar: {level:.0%} interval (Newcombe), grey where it holds one half",
     )

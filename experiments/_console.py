@@ -55,8 +55,9 @@ def table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
         pad_edge=False,
         collapse_padding=True,
     )
-    for i, name in enumerate(rows[0]):
-        grid.add_column(name, no_wrap=not i)  # what the row is about stays in one line at 80 columns
+    longest = max(len(next(iter(row.values()))) for row in rows)
+    for i, name in enumerate(rows[0]):  # what the row is about stays in one line at 80 columns, if others have room
+        grid.add_column(name, no_wrap=not i and 2 * longest <= console.width, overflow="fold")
     for row in rows:
         grid.add_row(*row.values())
     console.print(grid)

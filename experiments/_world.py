@@ -44,6 +44,8 @@ class World(NamedTuple):
 
     def sizes(self, hidden: Sequence[int]) -> list[int]:
         """Of a network from observations to action values, by the widths between."""
+        if not hidden:
+            raise ValueError("hidden is given without a width; expected one at least, such as --hidden 64 64.")
         for width in hidden:
             checks.integer("hidden", width, 1)
         return [self.observations, *hidden, self.actions]

@@ -54,6 +54,8 @@ def main(
     resamples = min(resamples, 200) if quick else resamples
     if threshold is None and best is not None and curves_of:
         threshold = 0.95 * best
+    if threshold is not None and best is not None and threshold > best:
+        raise ValueError(f"threshold is {threshold:g}; expected at most {best:g}, the highest score there is.")
     path = folder.create(out, "compare")
     folder.write_config(path, "compare", options, {"resamples": resamples, "threshold": threshold})
 
@@ -93,7 +95,7 @@ def main(
         return f"{form.format(middle)} \\[{form.format(ends[0])}, {form.format(ends[1])}]"
 
     form = "{:.1f}" if max(np.abs(x).max() for x in scores.values()) >= 10 else "{:.3f}"
-    against = {pair["y"]: [1 - pair[end] for end in ("probability", "high", "low")] for pair in pairs[: len(names) - 1]}
+    against = {pair["x"]: [pair[end] for end in ("probability", "low", "high")] for pair in pairs[: len(names) - 1]}
     shown = [
         {
             "learner": escape(name),

@@ -27,7 +27,7 @@ def main(
       width: of the maze in cells, walls included; odd.
       loops: share of the walls that are taken down, so that there is more than one way.
       slip: probability of going astray, to the left or to the right of what was meant.
-      gamma: discount in [0, 1).
+      gamma: discount in [0, 0.999999].
       method: of planning: "auto", "value_iteration", "policy_iteration", ...
     """
     import jax

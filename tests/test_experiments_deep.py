@@ -124,6 +124,7 @@ def test_the_ablation_names_every_variant(capsys):
         (["dqn_chapter", "--gamma", "1.5"], "gamma is 1.5"),
         (["pqn", "--minibatches", "3"], "minibatches is 3"),
         (["pqn", "--steps", "100"], "at least one evaluation"),
+        (["dqn", "--hidden"], "hidden is given without a width"),
         *(([name, "--hidden", "8", "0"], "hidden is 0") for name in ("dqn", "pqn", "dqn_ablation")),
     ],
 )

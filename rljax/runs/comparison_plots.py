@@ -68,19 +68,19 @@ def improvement(path: str | Path, rows: Mapping[str, tuple[float, float, float]]
 
     Args:
       path: of the PNG.
-      rows: "X over Y" -> probability, low, high; from 0 to 1.
+      rows: "X\\nover Y" -> probability, low, high; from 0 to 1.
       title: of the figure.
       note: what is drawn, below.
     """
     names = list(rows)[::-1]
-    with plots.figure(path, title=title, xlabel="", ylabel="", size=(9, 1.5 + 0.4 * len(rows))) as axis:
+    with plots.figure(path, title=title, xlabel="", ylabel="", size=(9, 1.5 + 0.5 * len(rows))) as axis:
         axis.axvline(0.5, color="0.4", linestyle="--", linewidth=1)
         for y, name in enumerate(names):
             middle, low, high = rows[name]
             colour = plots.COLOURS[0] if low > 0.5 or high < 0.5 else "0.5"
             axis.plot([low, high], [y, y], color=colour, linewidth=6, alpha=0.35, solid_capstyle="butt")
             axis.plot(middle, y, "o", color=colour)
-        axis.set_yticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(-0.6, len(names) - 0.4)
         axis.set_xlim(-0.02, 1.02)
         axis.figure.supxlabel(f"P(a run of the first scores higher than one of the second)\n{note}", fontsize=9)

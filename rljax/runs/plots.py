@@ -117,6 +117,8 @@ def learning_curves(
             axes[0, 0].set_ylim(top=max(top, best_possible + 0.06 * (best_possible - bottom)))
         seeds = next(iter(drawn.values())).filled.shape[1]
         note = f"line: interquartile mean of {seeds} seeds; bands: their middle half, and 5th to 95th percentile"
+        if len(drawn) > 1:
+            note += "; grey: the other panels'"
         if any(len(curve.stops) for curve in drawn.values()):
             note += "; ticks: seeds that stop, dotted once half have"
         _foot(axes, f"{xlabel}\n{note if seeds > 1 else 'one seed'}")
@@ -155,6 +157,7 @@ def intervals(
             axis.plot([low, high], [y, y], color=COLOURS[0], linewidth=5, alpha=0.35, solid_capstyle="butt")
             axis.plot(middle, y, "o", color=COLOURS[0])
         axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(-0.6, len(names) - 0.4)
         if best_possible is not None:
             axis.axvline(best_possible, color="0.4", linestyle="--", linewidth=1)
             place = {"textcoords": "offset points", "color": "0.4", "fontsize": 8, "rotation": 90, "ha": "right"}
