@@ -58,7 +58,7 @@ def bands(
             axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1, zorder=1)
         lowest = min(float(np.nanmin(band.low)) for band in lines.values())
         axis.set_ylim(bottom=min(0.0, 1.05 * lowest))
-        axis.margins(x=0)
+        axis.margins(x=0.01)  # a last jump is not lost in the frame
         axis.figure.supxlabel(f"{xlabel}\n{note}", fontsize=9)
         axis.figure.legend(loc="outside right upper", frameon=False, fontsize=9)
 

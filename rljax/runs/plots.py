@@ -209,6 +209,8 @@ def search_curves(
         note = (
             f"line: interquartile mean of {seeds} seeds, with its last value once a seed has stopped; band: middle half"
         )
+        if best_possible is not None:
+            note += "; dashed: the best possible"
         _foot(axes, f"generation\n{note if seeds > 1 else 'one seed'}")
 
 
