@@ -143,11 +143,10 @@ def prioritised(capacity: int, *, alpha: ArrayLike = 0.6, beta: ArrayLike = 0.4,
     value counts, and what is not finite counts as the highest priority seen: it is drawn again, for those to see who check
     their losses, and the sums stay finite.
 
-    The sums of groups of 24 slots, of 16 such groups, of 16 of those and so on are a tree. A draw goes down from the root, at
-    each level to one child with the probability that its sum says, by a random number of its own: no rest of one number is
-    used up on the way, so small priorities are drawn as they should, to float32's rounding at each level (2^-23 of the
-    parent), and never one of zero. Sums are taken anew from their children: they do not drift. The tree takes 4.18 bytes a
-    transition.
+    The sums of groups of 24 slots, of 16 such groups, of 16 of those and so on are a tree, 4.18 bytes a transition. A draw goes
+    down, at each level to one child with the probability that its sum says, by a random number of its own: small priorities
+    are drawn as they should be, to float32's rounding at each level (2^-23 of the parent), and never one of zero. Sums are
+    taken anew from their children: they do not drift.
 
     Args:
       capacity: transitions, a multiple of the number of environments.
@@ -196,8 +195,7 @@ def prioritised(capacity: int, *, alpha: ArrayLike = 0.6, beta: ArrayLike = 0.4,
         changed = before <= (count + state.n - 1) * num_envs
         # One slot of each group is enough to renew the sums; the ring may end within a group, before a step of one does.
         some = jnp.concatenate([slot[::LEAVES], slot[-1:], jnp.full(1, capacity - 1, jnp.int32)])
-        leaves = _flat(state.sums[-1])
-        leaves = leaves.at[jnp.where(changed, slot, leaves.size)].set(p, mode="drop")
+        leaves = _flat(state.sums[-1]).at[jnp.where(changed, slot, state.sums[-1].size)].set(p, mode="drop")
         return replace(state, sums=_renew(state.sums, leaves, some))
 
     def sample(key: Array, state: PrioritisedState, batch_size: int) -> Sample:

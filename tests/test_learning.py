@@ -285,6 +285,10 @@ def test_a_limit_taken_for_a_death_is_found_out() -> None:
 
 def test_every_learner_is_here() -> None:
     """What `agents` exports but planners."""
-    makers = {name for name in vars(agents) if callable(getattr(agents, name))} - {"planner", "policy_search"}
+    makers = {name for name in vars(agents) if callable(getattr(agents, name))} - {
+        "average_planner",
+        "planner",
+        "policy_search",
+    }
     tables = {"control": "q_learning", "predict": "td"}
     assert {tables.get(name, name) for name in makers} <= set(CASES)
