@@ -77,9 +77,7 @@ def main(
         layout.image(np.where(np.asarray(model.terminal), values.max(), values)),  # not as dark as the worst
         steps,
         [(int(r), int(c)) for r, c in layout.cell[route]],
-        title=f"A maze: {100 * slip:.3g} % of steps go astray; orange: one walk"
-        if slip
-        else "A maze; orange: one walk",
+        title=f"A maze: {100 * slip:.3g} % of steps go astray; orange: one walk",
         marks={cell: symbol for cell, symbol in symbols.items() if symbol in "SG"},
     )
     summary = {

@@ -63,9 +63,7 @@ class State:
 class PrioritisedState(State):
     """The ring and a tree of sums over its slots."""
 
-    sums: tuple[
-        Array, ...
-    ]  # levels [groups, children] float32, root first; each entry the sum of a group of the next level
+    sums: tuple[Array, ...]  # levels [groups, children] float32, root first; an entry is the sum of a group of the next
     highest: Array  # [] float32 the highest priority seen
 
 

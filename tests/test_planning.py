@@ -497,6 +497,10 @@ def test_backward_induction_is_the_best_of_all_plans():
         for t in reversed(range(4)):
             v = operators.policy_operator(m, found.policy[t], v)
         np.testing.assert_allclose(found.v[0], v)
+        with pytest.raises(ValueError, match=r"final_value has shape \(\) and states \(3,\)"):
+            horizons.backward_induction(m, 1, "much")
+        with pytest.raises(ValueError, match=r"v has shape \(\) and states \(3,\)"):
+            operators.bellman_optimality(m, "much")
         ends = horizons.backward_induction(m, 1, jnp.array([100.0, 0.0, 0.0]))
         np.testing.assert_allclose(ends.v[0], operators.bellman_optimality(m, jnp.array([100.0, 0.0, 0.0])))
 

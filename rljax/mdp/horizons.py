@@ -50,7 +50,7 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
     """
     one_problem(mdp)
     checks.integer("horizon", horizon, 1)
-    final_value = jnp.zeros(mdp.num_states, mdp.dtype) if final_value is None else jnp.asarray(final_value)
+    final_value = jnp.zeros(mdp.num_states, mdp.dtype) if final_value is None else final_value
     checks.same_shape(final_value=final_value, states=mdp.terminal)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)
 
@@ -58,7 +58,9 @@ def backward_induction(mdp: TabularMDP, horizon: int, final_value: Array | None 
         value, policy = sweep(mdp, v)
         return value, (v, policy)
 
-    first, (later, policy) = lax.scan(back, jnp.where(mdp.terminal, 0.0, final_value), None, horizon, reverse=True)
+    first, (later, policy) = lax.scan(
+        back, jnp.where(mdp.terminal, 0.0, jnp.asarray(final_value, mdp.dtype)), None, horizon, reverse=True
+    )
     return FiniteHorizon(jnp.concatenate([first[None], later]), policy)
 
 

@@ -255,9 +255,8 @@ def soft_bellman(mdp: TabularMDP, v: ArrayLike, temperature: ArrayLike) -> Array
 
 
 def _values(mdp: TabularMDP, v: ArrayLike) -> Array:
-    v = jnp.asarray(v, mdp.dtype)
     checks.same_shape(v=v, states=mdp.terminal)
-    return jnp.where(mdp.terminal, 0.0, v)
+    return jnp.where(mdp.terminal, 0.0, jnp.asarray(v, mdp.dtype))
 
 
 def _under(policy: Array, q: Array) -> Array:

@@ -116,9 +116,9 @@ def learning_curves(
             bottom, top = axes[0, 0].get_ylim()
             axes[0, 0].set_ylim(top=max(top, best_possible + 0.06 * (best_possible - bottom)))
         seeds = next(iter(drawn.values())).filled.shape[1]
-        note = f"line: interquartile mean of {seeds} seeds; bands: their middle half, and 5th to 95th percentile"
+        note = f"line: interquartile mean of {seeds} seeds; bands: middle half, 5th to 95th percentile"
         if len(drawn) > 1:
-            note += "; grey: the other panels'"
+            note += "; grey: other panels"
         if any(len(curve.stops) for curve in drawn.values()):
             note += "; ticks: seeds that stop, dotted once half have"
         _foot(axes, f"{xlabel}\n{note if seeds > 1 else 'one seed'}")
