@@ -83,6 +83,20 @@ def precision(request: pytest.FixtureRequest) -> Iterator[bool]:
 
 
 @pytest.fixture
+def float64() -> Iterator[None]:
+    """With 64-bit floats on."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def keyless() -> Iterator[None]:
+    """For mathematics that draws nothing: to look for keys used twice bars the fast way into compiled functions."""
+    with jax.debug_key_reuse(False):
+        yield
+
+
+@pytest.fixture
 def standard_promotion() -> Iterator[None]:
     """optax's adam raises a float to an integer power, which strict promotion refuses."""
     with jax.numpy_dtype_promotion("standard"):

@@ -8,6 +8,7 @@ import pytest
 
 from rljax import backups
 
+pytestmark = pytest.mark.usefixtures("keyless")
 in_both_precisions = pytest.mark.usefixtures("precision")
 Q = (4.0, 8.0, 6.0)
 MASK = (True, False, True)

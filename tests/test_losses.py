@@ -11,6 +11,7 @@ from rljax import losses, networks, policies, returns
 from rljax.losses import masked_mean, policy_gradient_loss, value_loss
 
 of_policy, of_value, of_mean = (jax.jit(jax.value_and_grad(f)) for f in (policy_gradient_loss, value_loss, masked_mean))
+pytestmark = pytest.mark.usefixtures("keyless")
 in_both_precisions = pytest.mark.usefixtures("precision")
 
 

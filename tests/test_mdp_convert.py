@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rljax import mdp
 from rljax.mdp import Dense, Generated, Sparse, TabularMDP
 
+pytestmark = pytest.mark.usefixtures("keyless")
 in_both_precisions = pytest.mark.usefixtures("precision")
 random_laws = settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -11,6 +11,7 @@ from gymnasium.envs.toy_text import frozen_lake
 
 from rljax.mdp.gridworld import FROZEN_LAKE_4X4, FROZEN_LAKE_8X8, gridworld, maze
 
+pytestmark = pytest.mark.usefixtures("keyless")
 in_both_precisions = pytest.mark.usefixtures("precision")
 MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
 

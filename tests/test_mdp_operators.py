@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from rljax import mdp
 from rljax.mdp import Dense, Sparse, TabularMDP, operators
 
+pytestmark = pytest.mark.usefixtures("keyless")
 in_both_precisions = pytest.mark.usefixtures("precision")
 random_laws = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

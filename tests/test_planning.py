@@ -74,7 +74,9 @@ def stacked(kind: str, dense: bool, wide: bool) -> mdp.TabularMDP:
 
 @functools.cache
 def compiled(method: str, tolerance: float) -> Callable[[mdp.TabularMDP], planning.Solution]:
-    return jax.jit(jax.vmap(lambda m: planners.plan(m, method, tolerance=tolerance)))
+    # Backups one by one are run for longer than they are compiled.
+    effort = {"xla_backend_optimization_level": 1 if method == "prioritised_sweeping" else 0}
+    return jax.jit(jax.vmap(lambda m: planners.plan(m, method, tolerance=tolerance)), compiler_options=effort)
 
 
 @functools.cache

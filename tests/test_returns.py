@@ -24,6 +24,7 @@ from rljax.returns import (
     watkins_q_lambda,
 )
 
+pytestmark = pytest.mark.usefixtures("keyless")
 in_both_precisions = pytest.mark.usefixtures("precision")
 T = 7
 random_laws = settings(

@@ -107,15 +107,15 @@ EPSILON, GAMMA, LAMBDA = 0.3, 0.9, 0.7
 EXPLORE = tabular.epsilon_greedy(EPSILON)
 
 
-def dtypes(precision):
-    return (jnp.float64, 1e-9) if precision else (jnp.float32, 2e-4)
+# The books' loops are met in float64; in float32 every rule learns the probes (test_learning.py).
+in_float64 = pytest.mark.usefixtures("float64")
 
 
+@in_float64
 @pytest.mark.parametrize("step_size", ["harmonic", "visits"])
 @pytest.mark.parametrize("rule", ["sarsa", "expected_sarsa", "q_learning", "curious"])
-def test_one_step_control_is_the_books_loop(precision, rule, step_size):
-    dtype, atol = dtypes(precision)
-    env = corridor(dtype)
+def test_one_step_control_is_the_books_loop(rule, step_size):
+    env = corridor(jnp.float64)
     made = tabular.curious(3.0) if rule == "curious" else getattr(tabular, rule)
     algorithm = tabular.control(
         env, made, exploration=EXPLORE, step_size=STEP_SIZE[step_size], gamma=GAMMA, steps_per_update=1
@@ -134,15 +134,15 @@ def test_one_step_control_is_the_books_loop(precision, rule, step_size):
             bonus = 3.0 / (1 + n[s_next]) if rule == "curious" else 0.0
             following = np.where(mask[s_next], q[s_next] + bonus, -np.inf).max()
         q[s, a] += ALPHA[step_size](k, n[s, a]) * (r + (0 if over else GAMMA * following) - q[s, a])
-        np.testing.assert_allclose(states[k + 1].q, q, atol=atol, err_msg=f"step {k}")
+        np.testing.assert_allclose(states[k + 1].q, q, atol=1e-9, err_msg=f"step {k}")
     assert sum(s_next == 0 for *_, s_next in seen) >= 3
 
 
+@in_float64
 @pytest.mark.parametrize("traces", ["accumulating", "replacing"])
 @pytest.mark.parametrize("rule", ["sarsa", "q_learning"])
-def test_traces_are_the_books_loop(precision, rule, traces):
-    dtype, atol = dtypes(precision)
-    env = corridor(dtype)
+def test_traces_are_the_books_loop(rule, traces):
+    env = corridor(jnp.float64)
     algorithm = tabular.control(
         env,
         getattr(tabular, rule),
@@ -164,14 +164,15 @@ def test_traces_are_the_books_loop(precision, rule, traces):
         stays = rule == "sarsa" or q[s_next, a_next] == best
         q = q + ALPHA["harmonic"](k, 0) * delta * e
         e = GAMMA * LAMBDA * e if stays and not over else 0 * e
-        np.testing.assert_allclose(states[k + 1].q, q, atol=atol, err_msg=f"step {k}")
+        np.testing.assert_allclose(states[k + 1].q, q, atol=1e-9, err_msg=f"step {k}")
 
 
+@in_float64
 @pytest.mark.parametrize("rule", ["sarsa", "expected_sarsa", "q_learning"])
-def test_n_step_control_is_the_books_loop(precision, rule):
+def test_n_step_control_is_the_books_loop(rule):
     """G = R_1 + gamma R_2 + gamma^2 R_3 + gamma^3 Q(S_3, .), nothing beyond an end; made when the last reward arrives."""
-    (dtype, atol), n = dtypes(precision), 3
-    env = corridor(dtype)
+    n = 3
+    env = corridor(jnp.float64)
     algorithm = tabular.control(
         env, getattr(tabular, rule), exploration=EXPLORE, step_size=STEP_SIZE["harmonic"], n=n, steps_per_update=1
     )
@@ -186,13 +187,13 @@ def test_n_step_control_is_the_books_loop(precision, rule):
                 g = r + (0.0 if s_next == 0 else GAMMA * g)
             s, a, *_ = seen[k - n + 1]
             q[s, a] += ALPHA["harmonic"](k, 0) * (g - q[s, a])
-        np.testing.assert_allclose(states[k + 1].q, q, atol=atol, err_msg=f"step {k}")
+        np.testing.assert_allclose(states[k + 1].q, q, atol=1e-9, err_msg=f"step {k}")
     assert sum(s_next == 0 for *_, s_next in seen) >= 3
 
 
-def test_double_q_learning_is_the_books_loop(precision):
-    dtype, atol = dtypes(precision)
-    env = corridor(dtype)
+@in_float64
+def test_double_q_learning_is_the_books_loop():
+    env = corridor(jnp.float64)
     algorithm = tabular.control(
         env, tabular.double_q_learning, exploration=EXPLORE, step_size=STEP_SIZE["harmonic"], steps_per_update=1
     )
@@ -206,19 +207,19 @@ def test_double_q_learning_is_the_books_loop(precision):
         best = np.argmax(np.where(mask[s_next], q[which, s_next], -np.inf))
         following = 0 if s_next == 0 else GAMMA * q[1 - which, s_next, best]
         q[which, s, a] += ALPHA["harmonic"](k, 0) * (r + following - q[which, s, a])
-        np.testing.assert_allclose(found, q, atol=atol, err_msg=f"step {k}")
+        np.testing.assert_allclose(found, q, atol=1e-9, err_msg=f"step {k}")
     assert min(updated) > 50
-    np.testing.assert_allclose(algorithm.parameters(states[-1]), q.mean(axis=0), atol=atol)
+    np.testing.assert_allclose(algorithm.parameters(states[-1]), q.mean(axis=0), atol=1e-9)
 
 
 def half_left(env):
     return env.mask.astype(env.mdp.dtype) / env.mask.sum(axis=1, keepdims=True).astype(env.mdp.dtype)
 
 
+@in_float64
 @pytest.mark.parametrize("how", [{}, {"n": 3}, {"trace_decay": LAMBDA}, {"trace_decay": LAMBDA, "traces": "replacing"}])
-def test_prediction_is_the_books_loop(precision, how):
-    dtype, atol = dtypes(precision)
-    env = corridor(dtype)
+def test_prediction_is_the_books_loop(how):
+    env = corridor(jnp.float64)
     algorithm = tabular.predict(env, half_left(env), step_size=STEP_SIZE["harmonic"], steps_per_update=1, **how)
     states, rewards = walk(algorithm, 100)
     seen = transitions(states, rewards)
@@ -238,7 +239,7 @@ def test_prediction_is_the_books_loop(precision, how):
             e[s] = 1.0 if how.get("traces") == "replacing" else e[s] + 1
             v = v + alpha * delta * e
             e = (0 if s_next == 0 else GAMMA * how.get("trace_decay", 0.0)) * e
-        np.testing.assert_allclose(algorithm.parameters(states[k + 1]), v, atol=atol, err_msg=f"step {k}")
+        np.testing.assert_allclose(algorithm.parameters(states[k + 1]), v, atol=1e-9, err_msg=f"step {k}")
 
 
 def test_dyna_on_one_pair_makes_as_many_updates_as_it_plans():
