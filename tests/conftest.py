@@ -26,6 +26,10 @@ if tuple(map(int, metadata.version("jaxlib").split(".")[:2])) < (0, 11):
         ]
     )
 
+# Most of it runs once, so it is compiled without optimising the machine code, in processes that tests start too: what a
+# program means is tested here. Where the bits or the speed of what users get matter, `optimised` turns it on again.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
 import jax
 from jax._src.interpreters import mlir
 
@@ -41,11 +45,6 @@ atexit.register(COMPILED.cleanup)
 jax.config.update("jax_compilation_cache_dir", COMPILED.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-# Most of it runs once, so it is compiled without optimising the machine code: what a program means is tested here.
-# Where the bits or the speed of what users get matter, `optimised` turns it on again.
-jax.config.update("jax_disable_most_optimizations", True)
 
 
 # For every program that it lowers JAX makes a new MLIR context with all its dialects: a fifth of a small one's time. One will
