@@ -63,6 +63,11 @@ def table(title: str, rows: Sequence[Mapping[str, str]]) -> None:
     console.print(grid)
 
 
+def many(number: int, what: str) -> str:
+    """1 seed, 2 seeds."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def busy(what: str) -> Status:
     """A line that moves while the block goes on, for work that has no bar."""
     return console.status(f"{what} ...")

@@ -186,7 +186,8 @@ def solve(
     checkpoint.save(path / "policy.npz", learned, {**world.about, **about})
     before_and_after(path, key_film, world, algorithm, keys[best], learned)
     _console.table(
-        f"{world.name}, {seeds} seeds of {ends[-1]} steps (interquartile means; test: {test_episodes} fresh greedy episodes)",
+        f"{world.name}, {_console.many(seeds, 'seed')} of {ends[-1]} steps "
+        f"(interquartile means; test: {test_episodes} fresh greedy episodes)",
         [
             {
                 "learner": name,

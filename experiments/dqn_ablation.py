@@ -131,7 +131,7 @@ def main(
         path / "ablation.png",
         {name: (row["mean_score_iqm"], *row["mean_score_interval"]) for name, row in summary.items()},
         title=f"DQN on CartPole: mean greedy return over {steps} steps",
-        xlabel=f"interquartile mean of {seeds} seeds, with 95 % bootstrap interval (steps)",
+        xlabel=f"interquartile mean of {_console.many(seeds, 'seed')}, with 95 % bootstrap interval (steps)",
         best_possible=max_steps,
     )
     # What failed before its first evaluation has no score: a NaN, which `max` would keep if it came first.
@@ -142,7 +142,7 @@ def main(
     checkpoint.save(path / "policy.npz", learned, {**world.about, **about})
     _train.before_and_after(path, key_film, world, contest[winner][0], keys[best], learned)
     _console.table(
-        f"DQN on CartPole, {seeds} seeds of {steps} steps: interquartile means [95 % bootstrap intervals]",
+        f"DQN on CartPole, {_console.many(seeds, 'seed')} of {steps} steps: interquartile means [95 % bootstrap intervals]",
         [
             {
                 "variant": name,

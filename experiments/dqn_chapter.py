@@ -219,7 +219,8 @@ def main(
     _train.before_and_after(path, key_film, _world.cartpole(max_steps), algorithm, keys[best], last)
 
     _console.table(
-        f"The chapter's DQN on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh greedy episodes)",
+        f"The chapter's DQN on CartPole, {_console.many(seeds, 'seed')} "
+        f"(interquartile means; test: {test_episodes} fresh greedy episodes)",
         [
             {
                 "variant": name,

@@ -204,7 +204,7 @@ def main(
             title=f"Reward while learning: {title}",
             ylabel=f"reward per step (mean of {every} steps)",
         )
-        about = f"Where {steps} steps go: {title} (mean of {seeds} seeds)"
+        about = f"Where {steps} steps go: {title} (mean of {_console.many(seeds, 'seed')})"
         if world == "river":
             tabular_plots.visited_pairs(
                 path / "visits_river.png", visits, ("left, with the current", "right, against it"), title=about
@@ -225,7 +225,9 @@ def main(
     folder.write_json(path / "summary.json", summary)
     folder.write_csv(path / "curves.csv", rows)
     folder.write_csv(path / "seeds.csv", ends)
-    _console.table(f"Q-learning, {steps} steps, {seeds} seeds; regret in % of the optimal value", lines)
+    _console.table(
+        f"Q-learning, {steps} steps, {_console.many(seeds, 'seed')}; regret in % of the optimal value", lines
+    )
     _console.console.print(
         "regret: at the end, the mean over seeds with its 95 % bootstrap interval; mean: over all steps too; to 5 %: the "
         "median seed's steps until then; tried: state-action pairs; reward: per step, while learning."

@@ -157,7 +157,8 @@ def main(
     _train.before_and_after(path, key_film, _world.cartpole(max_steps), algorithm, keys[best], champion)
 
     _console.table(
-        f"Policy search on CartPole, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
+        f"Policy search on CartPole, {_console.many(seeds, 'seed')} "
+        f"(interquartile means; test: {test_episodes} fresh episodes)",
         [
             {
                 "method": name.replace("_", " "),

@@ -179,7 +179,8 @@ def main(
     _train.before_and_after(path, key_film, world, algorithm, keys[best], last)
 
     _console.table(
-        f"REINFORCE on {world.name}, {seeds} seeds (interquartile means; test: {test_episodes} fresh episodes)",
+        f"REINFORCE on {world.name}, {_console.many(seeds, 'seed')} "
+        f"(interquartile means; test: {test_episodes} fresh episodes)",
         [
             {
                 "variant": name,

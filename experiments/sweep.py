@@ -132,7 +132,7 @@ def main(
         settings,
         worth,
         title=f"{algorithm} on CartPole: test of what was learned",
-        label=f"mean return of 20 fresh greedy episodes (steps),\ninterquartile mean of {seeds} seeds",
+        label=f"mean return of 20 fresh greedy episodes (steps),\ninterquartile mean of {_console.many(seeds, 'seed')}",
     )
     best_first = sorted(range(len(settings)), key=lambda s: -worth[s])
     shown = best_first[:12]
@@ -168,7 +168,7 @@ def main(
     }
     folder.write_json(path / "summary.json", summary)
     _console.table(
-        f"{algorithm} on CartPole, {seeds} seeds of each setting, the best first",
+        f"{algorithm} on CartPole, {_console.many(seeds, 'seed')} of each setting, the best first",
         [
             {
                 "setting": sweep_plots.told({name: row[name] for name in settings[0]}),

@@ -88,7 +88,7 @@ def main(
     folder.write_config(path, "td_learning", options)
 
     # TD(0)
-    with _console.bar(f"TD(0), {seeds} seeds", steps) as bar:
+    with _console.bar(f"TD(0), {_console.many(seeds, 'seed')}", steps) as bar:
 
         def show(progress: train.Progress) -> None:
             bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s")
@@ -214,7 +214,7 @@ def main(
         },
     )
     _console.table(
-        f"TD(0) on the chapter's MDP, {steps} steps, {seeds} seeds",
+        f"TD(0) on the chapter's MDP, {steps} steps, {_console.many(seeds, 'seed')}",
         [
             {
                 "": f"V({row['state']})",

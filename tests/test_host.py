@@ -309,6 +309,7 @@ def test_parameters_that_cease_to_be_finite_end_the_run_with_the_last_finite_one
         ({"keys": jax.random.key(0)}, ValueError, r"keys of shape \(B,\)"),
         ({"num_steps": 0}, ValueError, "num_steps is 0"),
         ({"score_episodes": 0}, ValueError, "score_episodes is 0"),
+        ({"on_chunk": 3}, TypeError, "on_chunk is 3; expected a function such as"),
         (
             {"make": functools.partial(several, AutoresetMode.SAME_STEP)},
             ValueError,

@@ -222,6 +222,7 @@ def test_a_learner_is_swept_over_rates_and_shaping() -> None:
             "setting 1 has pace, and setting 0 speed; expected the same names",
         ),
         ({"places": 0}, "places is 0"),
+        ({"on_chunk": 3}, "on_chunk is 3; expected a function such as"),
         ({"keys": jax.random.key(0)}, r"keys of shape \(B,\)"),
         ({"num_steps": 7, "eval_every": 2}, "Take 6 steps"),
         ({"settings": [{"seed": 1.0}]}, "a setting is called seed; expected another name than .* seed, step, score"),

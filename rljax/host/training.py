@@ -113,6 +113,8 @@ def train(
     checks.integer("score_episodes", score_episodes, 1)
     learner = _learner(algorithm)
     checks.function("make", make, 'lambda: HostEnvironment(gymnasium.make("CartPole-v1"))')
+    if on_chunk is not None:
+        checks.function("on_chunk", on_chunk, "lambda progress: print(progress.steps), or None")
     plan = loop.planned(num_steps, eval_every, target, patience, give_up, score, keep_state)
     env, judge = make(), make() if plan.score else None
     _check(env)

@@ -186,6 +186,10 @@ def sweep(
     if places is not None:
         checks.integer("places", places, 1)
     checks.function("make", make, "lambda **setting: agents.reinforce(env, network, **setting)")
+    if on_chunk is not None:
+        checks.function(
+            "on_chunk", on_chunk, "lambda progress, before, total: print(before + progress.finished, total), or None"
+        )
     plan = loop.planned(num_steps, eval_every, target, patience, give_up, score, False)
     known = _checked(settings)
     rounds, total, before, began = num_steps // plan.eval_every, len(known) * len(keys), 0, time.perf_counter()
