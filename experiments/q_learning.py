@@ -67,7 +67,7 @@ def main(
     path = folder.create(out, "q_learning")
     folder.write_config(path, "q_learning", options)
 
-    with _console.bar(f"{_console.many(seeds, 'seed')}", steps) as bar:
+    with _console.bar(_console.many(seeds, "seed"), steps) as bar:
 
         def show(progress: train.Progress) -> None:
             bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s")
