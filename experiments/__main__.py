@@ -53,10 +53,16 @@ def run(arguments: list[str]) -> None:
         tyro.cli(module.main, prog=f"python -m experiments {name}", args=options)
     except KeyboardInterrupt:
         sys.exit("interrupted: what was written by then is in the folder of the run")
-    except (ValueError, OSError, ArithmeticError, ImportError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+        out_of_memory = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)  # NumPy's, XLA's
+        if isinstance(error, RuntimeError) and not out_of_memory:
+            raise  # ours to mend
+        if "rljax.runs.folder" in sys.modules:
+            sys.modules["rljax.runs.folder"].withdraw()
         if os.environ.get("RLJAX_TRACEBACK"):
             raise
-        sys.exit(f"error: {error}\n(RLJAX_TRACEBACK=1 shows where it was raised)")
+        advice = ". Take fewer seeds, episodes or steps, or a smaller network." if out_of_memory else ""
+        sys.exit(f"error: {error}{advice}\n(RLJAX_TRACEBACK=1 shows where it was raised)")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "order", "tilings", "tiles", "steps", "num_envs", "max_steps", "test_episodes"):
+    checks.together(seeds=seeds, test_episodes=test_episodes)
+    for name in ("order", "tilings", "tiles", "steps", "num_envs", "max_steps"):
         checks.integer(name, options[name], 1)
     round_steps = EVAL_EVERY * UNROLL_STEPS * num_envs
     if steps < round_steps:

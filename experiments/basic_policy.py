@@ -30,8 +30,7 @@ def main(
     from rljax.runs import folder, plots
 
     options = {"seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
-    checks.integer("episodes", episodes, 1)
-    checks.integer("max_steps", max_steps, 1)
+    checks.together(episodes=episodes, max_steps=max_steps)
     checks.seed(seed)
     episodes = min(episodes, 20) if quick else episodes
     path = folder.create(out, "basic_policy")

@@ -39,7 +39,7 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    checks.integer("resamples", resamples, 1)
+    checks.together(resamples=resamples)
     checks.real("level", level, 0, 1, above=True, below=True)
     if threshold is not None:
         checks.real("threshold", threshold, above=True, below=True)

@@ -49,8 +49,8 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "steps", "test_episodes"):
-        checks.integer(name, options[name], 1)
+    checks.together(seeds=seeds, test_episodes=test_episodes)
+    checks.integer("steps", steps, 1)
     _deep_q.check_steps(steps)
     world = _world.of(env, _deep_q.NUM_ENVS, max_steps, bounds)
     early = _train.stopping(target, patience, world.best)

@@ -57,7 +57,7 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    checks.integer("seeds", seeds, 1)
+    checks.together(seeds=seeds)
     checks.integer("max_steps", max_steps, 1)
     _deep_q.check_steps(steps)
     if not variants or len(set(variants)) < len(variants):

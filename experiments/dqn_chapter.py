@@ -133,7 +133,8 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "episodes", "max_steps", "patience", "test_episodes"):
+    checks.together(seeds=seeds, test_episodes=test_episodes)
+    for name in ("episodes", "max_steps", "patience"):
         checks.integer(name, options[name], 1)
     checks.real("gamma", gamma, 0, 1)
     checks.real("learning_rate", learning_rate, 0, above=True, below=True)

@@ -66,7 +66,7 @@ def main(
     if quick:
         seeds, steps = min(seeds, 4), min(steps, 1000)
     checks.seed(seed)
-    checks.integer("seeds", seeds, 1)
+    checks.together(seeds=seeds)
     checks.integer("steps", steps, 1)
     checks.integer("the number of worlds", len(worlds), 1)
     checks.integer("river_states", river_states, 3)

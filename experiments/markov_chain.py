@@ -50,7 +50,7 @@ def main(
     checks.seed(seed)
     checks.integer("paths", paths, 2)
     checks.integer("shown", shown, 1)
-    checks.integer("steps", steps, 1)
+    checks.together(paths=paths, steps=steps)
     checks.integer("start", start, 0)
     if start >= len(TRANSITIONS):
         raise ValueError(f"start is {start}; expected one of the states 0 ... {len(TRANSITIONS) - 1}.")

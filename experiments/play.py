@@ -34,7 +34,7 @@ def main(
     from rljax.runs import checkpoint, folder
 
     options = {"run_folder": run_folder, "seed": seed, "quick": quick, "episodes": episodes, "max_steps": max_steps}
-    checks.integer("episodes", episodes, 1)
+    checks.together(episodes=episodes)
     checks.seed(seed)
     file = _saved.file(run_folder)
     about = checkpoint.about(file)

@@ -62,7 +62,8 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "generations", "episodes", "max_steps", "test_episodes"):
+    checks.together(seeds=seeds, test_episodes=test_episodes)
+    for name in ("generations", "episodes", "max_steps"):
         checks.integer(name, options[name], 1)
     names = [name.strip().replace("-", "_") for name in method.split(",")]
     for name in names:

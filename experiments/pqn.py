@@ -59,8 +59,8 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    names = ("seeds", "steps", "num_envs", "unroll_steps", "epochs", "minibatches")
-    for name in (*names, "test_episodes"):
+    checks.together(seeds=seeds, test_episodes=test_episodes)
+    for name in ("steps", "num_envs", "unroll_steps", "epochs", "minibatches"):
         checks.integer(name, options[name], 1)
     round_steps = 10 * num_envs * unroll_steps
     if steps < round_steps:

@@ -47,7 +47,7 @@ def main(
     if quick:
         seeds, steps = min(seeds, 20), min(steps, 1000)
     checks.seed(seed)
-    checks.integer("seeds", seeds, 1)
+    checks.together(seeds=seeds)
     checks.integer("steps", steps, 1)
     checks.real("gamma", gamma, 0, 1, below=True)
     every = max(n for n in range(1, min(25, steps) + 1) if steps % n == 0)

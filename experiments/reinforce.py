@@ -62,7 +62,8 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "iterations", "episodes", "patience", "test_episodes"):
+    checks.together(seeds=seeds, test_episodes=test_episodes)
+    for name in ("iterations", "episodes", "patience"):
         checks.integer(name, options[name], 1)
     every = 5
     if iterations % every:

@@ -82,12 +82,14 @@ def main(
 
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     checks.seed(seed)
-    for name in ("seeds", "max_steps", *(["places"] if places is not None else [])):
+    for name in ("max_steps", *(["places"] if places is not None else [])):
         checks.integer(name, options[name], 1)
     learner = learners()[algorithm]
     steps = learner.steps if steps is None else steps
     checks.integer("steps", steps, 1)
+    checks.together(seeds=seeds, **({} if random is None else {"random": random}))
     settings = chosen(algorithm, learner, options, seed, random)
+    checks.together(seeds=seeds, settings=len(settings))
     early = _train.stopping(target, patience, max_steps)
     if quick:
         seeds, steps, max_steps = min(seeds, 2), min(steps, 2 * learner.eval_every), min(max_steps, 50)

@@ -58,15 +58,10 @@ def main(
         seeds, steps, walks = min(seeds, 20), min(steps, 1000), min(walks, 5)
         trace_decays, num_step_sizes = trace_decays[:: -(-len(trace_decays) // 3)], min(num_step_sizes, 5)
     checks.seed(seed)
-    for name, value in (
-        ("seeds", seeds),
-        ("steps", steps),
-        ("walks", walks),
-        ("episodes", episodes),
-        ("num_step_sizes", num_step_sizes),
-        ("the number of trace_decays", len(trace_decays)),
-    ):
+    for name, value in (("steps", steps), ("episodes", episodes), ("the number of trace_decays", len(trace_decays))):
         checks.integer(name, value, 1)
+    checks.together(seeds=seeds)
+    checks.together(walks=walks, num_step_sizes=num_step_sizes, trace_decays=len(trace_decays))
     checks.real("gamma", gamma, 0, 1, below=True)
     for value in trace_decays:
         checks.real("trace_decay", value, 0, 1)

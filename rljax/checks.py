@@ -6,6 +6,7 @@ Values that are being traced (a learning rate under `vmap`) carry no number yet 
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from types import UnionType
 from typing import Any
@@ -76,6 +77,27 @@ def integer(name: str, value: Any, low: int, *, batch: bool = False) -> None:
         if np.any(wrong):
             name, number = _first(name, numbers, np.asarray(wrong))
             raise ValueError(f"{name} is {number}; expected a whole number of at least {low}{ends}.")
+
+
+def together(**counts: Any) -> None:
+    """What is held in memory side by side: whole numbers of at least 1, whose product is at most 2^26.
+
+    Some gigabytes for what each of them takes at least: a key, a state, a return.
+
+    Example:
+      >>> together(seeds=16, test_episodes=100)
+      >>> together(seeds=16, test_episodes=10**8)
+      Traceback (most recent call last):
+      ValueError: seeds * test_episodes is 1600000000; expected at most 67108864, for all are held in memory at once. \
+Take fewer.
+    """
+    for name, count in counts.items():
+        integer(name, count, 1)
+    product, most = math.prod(counts.values()), 2**26
+    if product > most:
+        raise ValueError(
+            f"{' * '.join(counts)} is {product}; expected at most {most}, for all are held in memory at once. Take fewer."
+        )
 
 
 def seed(value: Any) -> None:

@@ -152,6 +152,14 @@ def test_a_whole_number_that_no_32_bit_counter_reaches_is_refused():
         refuses(ValueError, message, checks.integer, "num_envs", value, 1, batch=batch)
 
 
+def test_a_product_that_memory_may_not_hold_is_refused_by_the_names_of_its_factors():
+    checks.together(seeds=2**13, test_episodes=2**13)
+    message = re.escape("seeds * test_episodes is 67117056; expected at most 67108864") + ", for all .* Take fewer."
+    refuses(ValueError, message, checks.together, seeds=2**13, test_episodes=2**13 + 1)
+    refuses(ValueError, "paths is 0; expected a whole number of at least 1.", checks.together, paths=0, steps=10**9)
+    refuses(TypeError, "paths is 1.5; expected a whole number.*", checks.together, paths=1.5)
+
+
 def test_a_traced_size_is_refused():
     with pytest.raises(TypeError, match=r"num_envs is .*; expected a whole number \(int\)"):
         jax.jit(lambda n: checks.integer("num_envs", n, 1))(3)

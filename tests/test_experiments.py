@@ -19,6 +19,7 @@ from experiments import _console, _play, _results
 from rljax import networks, train
 from rljax.runs import checkpoint
 from rljax.runs.statistics import interquartile_mean
+from rljax.train import memory
 
 ROOT = Path(__file__).parents[1]
 NAMES = command_line.available()
@@ -421,6 +422,12 @@ def test_basic_policy_quick_into_a_fresh_folder(tmp_path, capsys):
         ("reinforce --learning-rate -0.1", "learning_rate is -0.1"),
         ("reinforce --patience 0", "patience is 0"),
         ("reinforce --test-episodes 0", "test_episodes is 0"),
+        ("reinforce --seeds 1000000000", "seeds * test_episodes is 100000000000; expected at most 67108864"),
+        ("reinforce --test-episodes 100000000", "for all are held in memory at once. Take fewer."),
+        ("basic_policy --episodes 1000000000", "episodes * max_steps is 200000000000"),
+        ("markov_chain --paths 1000000000", "paths * steps is"),
+        ("sweep reinforce --gamma 0.8:0.9 --random 1000000000", "seeds * random is"),
+        ("value_iteration --sweeps 1000000000", "sweeps * gammas is"),
         ("basic_policy --episodes 0", "episodes is 0"),
         ("basic_policy --max-steps 0", "max_steps is 0"),
         ("cartpole_demo --steps 0", "steps is 0"),
@@ -430,6 +437,33 @@ def test_basic_policy_quick_into_a_fresh_folder(tmp_path, capsys):
 )
 def test_bad_options_end_in_one_line_and_leave_nothing(arguments, says):
     assert says in refusal(*arguments.split())
+
+
+def test_a_run_too_large_for_memory_leaves_nothing(monkeypatch):
+    """What it takes is known once its programs are; there is a folder then."""
+    monkeypatch.setattr(memory, "available", lambda: 2**20)
+    assert "100000 members side by side need" in refusal("reinforce", "--seeds", "100000")
+    assert "expected a run that fits" in refusal("q_learning", "--seeds", "100000", "--out", "new/folder")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("Unable to allocate 8 GiB"), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")]
+)
+def test_memory_that_runs_out_ends_in_one_line(monkeypatch, error):
+    def exhausted(*_, **__):
+        raise error
+
+    monkeypatch.setattr(train, "train", exhausted)
+    assert str(error) in (said := refusal("reinforce", "--quick")) and "Take fewer" in said
+
+
+def test_a_mistake_of_ours_is_not_taken_for_one_of_the_user(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(train, "train", broken)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        command_line.run(["reinforce", "--quick"])
 
 
 @pytest.mark.parametrize(

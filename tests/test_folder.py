@@ -46,6 +46,30 @@ def test_an_empty_or_new_folder_is_taken_with_its_parents(tmp_path):
         assert made == Path(out) and made.is_dir() and not any(made.iterdir())
 
 
+def test_what_holds_nothing_but_its_config_is_taken_away_again(tmp_path, monkeypatch):
+    """With the parents that were made for it; what was there before stays, and whatever a run has written."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    for out in ("a/b/c", "a/b/other", "empty", None):
+        (folder.create(out, "demo") / "config.json").write_text("{}")
+    (folder.create("kept", "demo") / "metrics.csv").write_text("step\n")
+    folder.withdraw()
+    assert sorted(path.name for path in Path().iterdir()) == ["empty", "kept"]
+    assert not any(Path("empty").iterdir()) and Path("kept/metrics.csv").is_file()
+
+
+def test_only_what_was_made_here_is_taken_away(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("theirs").mkdir()
+    Path("theirs/config.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        folder.create("theirs", "demo")
+    made = folder.create("ours", "demo")
+    made.rmdir()  # by someone else
+    folder.withdraw()
+    assert Path("theirs/config.json").is_file()
+
+
 def test_what_cannot_be_made_is_told_so(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match=r"deeper cannot be made \(Not a directory\). Give another --out"):

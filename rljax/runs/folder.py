@@ -17,6 +17,10 @@ from pathlib import Path
 from typing import IO, Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "chex")
+CONFIG = "config.json"
+_created: list[
+    tuple[Path, list[Path]]
+] = []  # in this process: the folder of a run, and what was new of it and its parents
 
 
 def create(out: str | Path | None, name: str) -> Path:
@@ -36,29 +40,55 @@ def create(out: str | Path | None, name: str) -> Path:
     """
     if out is not None:
         path = Path(out)
-        if not _made(path, exist_ok=True) or any(path.iterdir()):
+        new = _made(path, exist_ok=True)
+        if new is None or any(path.iterdir()):
             raise FileExistsError(
                 f"{path} exists and is not an empty folder; expected a new place for the results of {name}. "
                 "Give another --out, or leave it out for a fresh folder under runs/."
             )
+        _created.append((path.absolute(), new))
         return path
     stamp = f"{name.replace('.', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1000):
         path = Path("runs") / (stamp + (f"-{number + 1}" if number else ""))
-        if _made(path):
+        new = _made(path, exist_ok=False)
+        if new is not None:
+            _created.append((path.absolute(), new))
             return path
     raise FileExistsError(f"runs/{stamp} and 999 more exist. Give --out.")
 
 
-def _made(path: Path, exist_ok: bool = False) -> bool:
-    """A folder, with its parents; False if it exists, or is a file."""
+def _made(path: Path, exist_ok: bool) -> list[Path] | None:
+    """A folder, with its parents: those that were not there before; None if it is a file, or there and may not be."""
+    whole = path.absolute()
     try:
+        new = [folder for folder in (whole, *whole.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=exist_ok)
     except FileExistsError:
-        return False
+        return None
     except OSError as error:
         raise type(error)(f"{path} cannot be made ({error.strerror}). Give another --out.") from error
-    return True
+    return new
+
+
+def withdraw() -> None:
+    """Takes away again what `create` made in this process, where nothing but `config.json` is in it: of a run that was refused
+    after all, for more memory than there is. A folder that was there before is left, empty as it was.
+
+    Example:
+      >>> with tempfile.TemporaryDirectory() as parent:
+      ...     path = create(f"{parent}/mine", "demo")
+      ...     withdraw()
+      ...     path.exists()
+      False
+    """
+    while _created:
+        path, new = _created.pop()
+        if path.is_dir() and {file.name for file in path.iterdir()} <= {CONFIG}:
+            (path / CONFIG).unlink(missing_ok=True)
+            for folder in new:
+                if not any(folder.iterdir()):
+                    folder.rmdir()
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], Any]) -> Path:
@@ -116,7 +146,7 @@ def write_config(
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "machine": {"platform": platform.platform(), "processors": os.cpu_count(), "devices": _devices(experiment)},
     }
-    write_json(path / "config.json", content)
+    write_json(path / CONFIG, content)
 
 
 def _devices(experiment: str) -> list[str] | None:
