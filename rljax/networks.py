@@ -331,8 +331,11 @@ def _affine(x: Array | list[Array], layer: Any) -> Array | list[Array]:
     inputs, outputs = kernel.shape
     if inputs * outputs > 32:
         return _vector(x) @ kernel + bias
+    units = x if isinstance(x, list) else jnp.unstack(x)
+    columns = [jnp.unstack(column) for column in jnp.unstack(kernel, axis=1)]
     return [
-        functools.reduce(operator.add, (x[i] * kernel[i, j] for i in range(inputs)), bias[j]) for j in range(outputs)
+        functools.reduce(operator.add, map(operator.mul, units, column), start)
+        for column, start in zip(columns, jnp.unstack(bias), strict=True)
     ]
 
 

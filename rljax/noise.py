@@ -16,6 +16,8 @@ Salmon et al. (2011), Parallel random numbers: as easy as 1, 2, 3.
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,7 @@ _PARITY = np.uint32(0x1BD11BDA)
 _FOLD = np.uint32(0xFFFFFFFF)
 
 
+@functools.partial(jax.jit, static_argnames="rounds")  # traced and lowered once, however often a program draws
 def threefry(key: tuple[Array, Array], counter: tuple[Array, Array], rounds: int = 13) -> tuple[Array, Array]:
     """One block of Threefry-2x32: a keyed permutation of 64 bits, here as a pair of uint32 words of any equal shape.
 

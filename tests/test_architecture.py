@@ -94,9 +94,9 @@ def test_sole_importers(package: str, rooms: set[str]) -> None:
 
 
 def test_the_library_is_jitted_by_its_callers() -> None:
-    """`train` compiles; nothing below it decides that for the caller."""
+    """`train` compiles; nothing below it decides that for the caller. But `noise`, as `jax.random` itself: for its trace."""
     for path in FILES:
-        if FLOORS.get(room(path), 9) < FLOORS["train"]:
+        if FLOORS.get(room(path), 9) < FLOORS["train"] and room(path) != "noise":
             code = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
             assert not [node for node in code if ast.unparse(node) == "jax.jit"], f"{path.name} calls jax.jit"
 

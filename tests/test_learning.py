@@ -24,6 +24,7 @@ learn: test_planning.py holds them against linear solves.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -42,8 +43,12 @@ from rljax.mdp import evaluation
 from rljax.structs import Algorithm, pytree_dataclass
 
 GAMMA, SEEDS = 0.5, 16
-PROBES = probes.every(GAMMA)
 STATES = jnp.arange(probes.NUM_STATES, dtype=jnp.int32)
+
+
+@functools.cache
+def every_probe() -> dict[str, probes.Probe]:
+    return probes.every(GAMMA)
 
 
 class Case(NamedTuple):
@@ -236,8 +241,9 @@ def answer(probe: probes.Probe, of: str) -> np.ndarray:
 @pytest.mark.parametrize("name", CASES)
 def test_it_learns_the_probes(name: str) -> None:
     case = CASES[name]
-    values, actions = learned(case, list(PROBES.values()))
-    for probe_name, probe, value, action in zip(PROBES, PROBES.values(), values, actions, strict=True):
+    worlds = every_probe()
+    values, actions = learned(case, list(worlds.values()))
+    for (probe_name, probe), value, action in zip(worlds.items(), values, actions, strict=True):
         met = np.asarray(probe.met)
         if case.acts:
             best = np.asarray(probe.optimal_action)[np.arange(4), action]  # [16, S]
@@ -279,7 +285,7 @@ class Dead:
 
 
 def test_a_limit_taken_for_a_death_is_found_out() -> None:
-    values, _ = learned(CASES["q_learning"], [Dead(PROBES["time_limit"])])
+    values, _ = learned(CASES["q_learning"], [Dead(every_probe()["time_limit"])])
     np.testing.assert_allclose(values[0, :, 0], 4 / 3, atol=0.1)
 
 
