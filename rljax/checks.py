@@ -144,6 +144,21 @@ If it is a raw PRNGKey, pass jax.random.wrap_key_data(raw_key).
         raise ValueError(f"random keys of shape {shape} are expected; got shape {value.shape}.")
 
 
+def numbers(**arrays: Any) -> None:
+    """Each is an array of numbers (or of bools, or keys), or lists of them.
+
+    Example:
+      >>> numbers(v=["1", "2"])
+      Traceback (most recent call last):
+      TypeError: v is ['1', '2']; expected an array of numbers.
+    """
+    for name, value in arrays.items():
+        for leaf in jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None):
+            kind = getattr(getattr(leaf, "dtype", None), "kind", None)  # JAX's own types, keys among them, have none
+            if kind in tuple("OSUMm") or not (hasattr(leaf, "dtype") or isinstance(leaf, int | float | complex)):
+                raise TypeError(f"{name} is {value!r}; expected an array of numbers.")
+
+
 def same_shape(**arrays: Any) -> None:
     """All arrays have one shape: broadcasting (B,) against (B, 1) makes a (B, B) loss that trains, badly.
 
@@ -152,12 +167,11 @@ def same_shape(**arrays: Any) -> None:
       Traceback (most recent call last):
       ValueError: r_t has shape (3,) and v_t (3, 1); expected equal shapes. Reshape one of them.
     """
-    (first, value), *others = arrays.items()
+    (first, shape), *others = ((name, _shape(name, value)) for name, value in arrays.items())
     for name, other in others:
-        if jnp.shape(other) != jnp.shape(value):
+        if other != shape:
             raise ValueError(
-                f"{first} has shape {jnp.shape(value)} and {name} {jnp.shape(other)}; "
-                "expected equal shapes. Reshape one of them."
+                f"{first} has shape {shape} and {name} {other}; expected equal shapes. Reshape one of them."
             )
 
 
@@ -170,9 +184,10 @@ def rank(number: int, **arrays: Any) -> None:
       ValueError: r_t has shape (5, 2); expected 1 axis. For a batch, wrap the function in jax.vmap.
     """
     for name, value in arrays.items():
-        if jnp.ndim(value) != number:
+        shape = _shape(name, value)
+        if len(shape) != number:
             raise ValueError(
-                f"{name} has shape {jnp.shape(value)}; expected {number} ax{'i' if number == 1 else 'e'}s. "
+                f"{name} has shape {shape}; expected {number} ax{'i' if number == 1 else 'e'}s. "
                 "For a batch, wrap the function in jax.vmap."
             )
 
@@ -259,6 +274,11 @@ def environment(name: str, value: Any) -> None:
         raise TypeError(
             f"{name} is {value!r}; expected an environment, such as envs.CartPole(), with reset, observe and step."
         )
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    numbers(**{name: value})
+    return jnp.shape(value if hasattr(value, "shape") else jnp.asarray(value))
 
 
 def _is_a(kind: type | UnionType, value: Any, *dtypes: Any) -> bool:

@@ -132,6 +132,12 @@ def floats(x: ArrayLike) -> Array:
     Example:
       >>> floats(jnp.array([1, 2])).dtype.name, floats(jnp.bfloat16(1)).dtype.name
       ('float32', 'bfloat16')
+
+    Errors:
+      TypeError: what is no array of numbers, nor a list of them.
     """
-    x = jnp.asarray(x)
+    try:
+        x = jnp.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"an array of numbers is expected, or a list of them; got {x!r}.") from error
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 # One device, one core for each worker: workers of pytest-xdist share the machine.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -100,6 +101,13 @@ def standard_promotion() -> Iterator[None]:
     """optax's adam raises a float to an integer power, which strict promotion refuses."""
     with jax.numpy_dtype_promotion("standard"):
         yield
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not painted, for tests of numbers: each file is a picture of two points."""
+    picture = Image.frombytes("L", (2, 1), b"\x00\xff")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda _, file, **__: picture.save(file, "png"))
 
 
 @pytest.fixture

@@ -244,6 +244,21 @@ def test_the_right_number_of_axes_passes_and_another_is_sent_to_vmap():
     refuses(ValueError, rf"q has shape \(3,\); expected 2 axes\. {advice}", checks.rank, 2, q=jnp.zeros(3))
 
 
+@pytest.mark.parametrize("value", [["a", "b"], np.array(["a", "b"]), None, [None, 1.0], np.array([None])], ids=repr)
+def test_what_is_no_array_of_numbers_is_told_so(value):
+    """Not by an error from inside JAX, nor as an array of no axes."""
+    message = r"v is (?s:.*); expected an array of numbers\."
+    refuses(TypeError, message, checks.rank, 1, v=value)
+    refuses(TypeError, message, checks.same_shape, states=jnp.zeros(2), v=value)
+
+
+def test_lists_half_words_and_keys_are_arrays_of_numbers():
+    checks.rank(
+        1, v=[1.0, 2], w=jnp.ones(3, jnp.bfloat16), keys=jax.random.split(jax.random.key(0)), c=np.ones(2, complex)
+    )
+    checks.same_shape(v=[[1.0], [2]], w=np.ones((2, 1), bool))
+
+
 def test_bools_pass_and_numbers_are_refused():
     checks.boolean(a=jnp.ones(3, bool), b=np.zeros((), bool), c=True)
     advice = "Compare it with something, or convert it: valid.astype(bool)."

@@ -113,6 +113,7 @@ def test_two_runs(two, capsys):
     assert config["used"]["resamples"] == 200 and config["options"]["resamples"] == 2000
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_tables_that_pandas_reads(two):
     command_line.run(["compare", *two, "--quick", "--threshold", "300", "--out", "seen"])
     curves = rows_of("seen/curves.csv")
@@ -170,6 +171,7 @@ def test_one_folder_with_several_variants(capsys):
     assert "early was cut short and counts as it was: loss ceased to be finite [sic]" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_runs_of_different_curves_are_compared_by_their_tests(capsys):
     tests = {"plain": [100.0, 120.0], "shaped": [190.0, 200.0]}
     a = made("a", tests, {name: climbing(*x) for name, x in tests.items()}, experiment="reinforce")
@@ -180,6 +182,7 @@ def test_runs_of_different_curves_are_compared_by_their_tests(capsys):
     assert "no curves" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_runs_without_tests_are_compared_by_where_their_curves_end():
     ablation = {"plain": climbing(100, 200), "double": climbing(300, 400)}
     a = made("a", {}, ablation, experiment="dqn_ablation")
@@ -189,6 +192,7 @@ def test_runs_without_tests_are_compared_by_where_their_curves_end():
     assert summary["scores_are"] == "last greedy_return" and summary["learners"]["a: double"]["score_iqm"] == 350
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_tables_without_curves():
     a, b = (made(n, {"": [-1.0, x]}, experiment="q_learning", setting=0.9) for n, x in (("a", -2.0), ("b", -0.5)))
     command_line.run(["compare", a, b, "--quick", "--out", "seen"])
@@ -198,6 +202,7 @@ def test_tables_without_curves():
     assert {path.name for path in Path("seen").iterdir()} == FILES
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_task_whose_highest_score_is_unknown_has_no_threshold_of_its_own():
     env = {"env": "gymnasium:Acrobot-v1"}
     a, b = (made(n, {"": [-90.0, x]}, {"": climbing(-90, x)}, **env) for n, x in (("a", -80.0), ("b", -70.0)))
@@ -208,6 +213,7 @@ def test_a_task_whose_highest_score_is_unknown_has_no_threshold_of_its_own():
     assert summary["threshold"] == -75 and summary["learners"]["b"]["seeds_that_get_there"] == 2
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_gymnasiums_cartpole_is_the_same_task_as_ours():
     curves = {"": climbing(*GOOD[""])}
     ours, theirs = made("ours", GOOD, curves), made("theirs", GOOD, curves, env="gymnasium:CartPole-v1")
@@ -223,6 +229,7 @@ def test_names_that_look_like_markup_are_shown_as_they_are(capsys):
     assert "b[0]" in out and out.count("a[green]") == 2 and "results in seen[bold]:" in out
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_folders_of_one_name_are_told_apart_by_their_paths():
     a, b = (made(f"{parent}/run", GOOD, {"": climbing(*GOOD[""])}) for parent in "ab")
     assert [learner.name for learner in _results.read([Path(a), Path(b)])] == ["a/run", "b/run"]

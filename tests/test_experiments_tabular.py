@@ -13,7 +13,6 @@ from PIL import Image
 from experiments import __main__ as command_line
 from experiments import _results
 from experiments.benchmarks import q_learning as contenders
-from rljax.runs import tabular_plots
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
@@ -54,12 +53,10 @@ def refusal(*arguments):
 Q_FILES = ("values.csv", "tests.csv", "q_values.png", "distribution.png")
 
 
-def test_q_learning_quick(tmp_path, monkeypatch):
+def test_q_learning_quick(tmp_path, request):
     command_line.run(["q_learning", "--quick", "--out", "one"])
-    with monkeypatch.context() as without_figures:
-        for name in ("learned_action_values", "final_values"):
-            without_figures.setattr(tabular_plots, name, lambda *_, **__: None)
-        command_line.run(["q_learning", "--quick", "--out", "same"])
+    request.getfixturevalue("unpainted")
+    command_line.run(["q_learning", "--quick", "--out", "same"])
     summary = results(tmp_path / "one", Q_FILES)
     (learner,) = _results.read([tmp_path / "one"])
     assert learner.tests_of == "minus_largest_error" and len(learner.tests) == 20 and (learner.tests < 0).all()
@@ -103,6 +100,7 @@ def test_td_learning_quick(tmp_path):
     assert len(rows_of(tmp_path / "one" / "errors.csv")) == 5 * len(summary["trace_decays"])
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_td_learning_finds_the_books_valleys(optimised, tmp_path):
     """Sutton & Barto, figure 12.6: an intermediate lambda is best, at a middling step size."""
     options = "--seeds 100 --walks 50 --num-step-sizes 12 --trace-decays 0 0.8 1"
@@ -137,6 +135,7 @@ def test_exploration_quick(tmp_path):
     assert len(rows) == 3 * 100 and {row["step"] for row in rows} == {str(10 * n) for n in range(1, 101)}
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_exploration_by_counts_crosses_the_river_where_the_others_do_not(tmp_path):
     command_line.run(["exploration", "--seeds", "20", "--steps", "10000", "--worlds", "river", "--out", "river"])
     uniform, greedy, counts = results(tmp_path / "river", exploration_files("river")).values()

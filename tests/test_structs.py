@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from rljax.structs import pytree_dataclass
+from rljax.structs import floats, pytree_dataclass
 
 
 @pytree_dataclass
@@ -84,3 +84,9 @@ def test_travels_through_every_transformation():
 def test_copies_are_equal(again):
     ring = Ring(1.0, "one", Ring(2.0))
     assert again(ring) == ring
+
+
+@pytest.mark.parametrize("value", [["one"], "one", None, [1.0, None], [[1.0], [1.0, 2.0]]], ids=repr)
+def test_what_is_no_array_of_numbers_is_told_so(value):
+    with pytest.raises(TypeError, match=r"^an array of numbers is expected, or a list of them; got "):
+        floats(value)
