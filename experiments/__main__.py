@@ -51,6 +51,8 @@ def run(arguments: list[str]) -> None:
     module = importlib.import_module(f"experiments.{name}")
     try:
         tyro.cli(module.main, prog=f"python -m experiments {name}", args=options)
+        if "--quick" in options:
+            print("--quick shows that all of it runs; for numbers and pictures that mean something, leave it out.")
     except KeyboardInterrupt:
         sys.exit("interrupted: what was written by then is in the folder of the run")
     except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:

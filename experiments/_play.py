@@ -59,4 +59,4 @@ def film(path: Path, env: envs.Environment, played: rollout.Transition, caption:
         truncated=played.truncated,
         caption=caption,
     )
-    gif.save_gif(path, frames)
+    gif.save_gif(path, frames, hold=1.0)  # how it ended

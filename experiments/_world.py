@@ -183,7 +183,7 @@ def gymnasium(env_id: str, num_envs: int, max_steps: int | None, bounds: bool) -
             _console.console.print(reason, markup=False)
             return
         frames = drawing.render(np.stack(seen), caption=caption) if ours else np.stack(seen).astype(np.uint8)
-        gif.save_gif(path, frames, fps=50 if ours else 30)
+        gif.save_gif(path, frames, fps=50 if ours else 30, hold=1.0)
 
     def begin(algorithm: structs.Algorithm, key: Array) -> Any:
         assert algorithm.learner is not None

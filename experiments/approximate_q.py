@@ -75,7 +75,6 @@ def main(
         test_episodes = min(test_episodes, 10)
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
     learning_rate = STEP_SIZES[features] if learning_rate is None else learning_rate
-    used = {name: value for name, value in locals().items() if name in options}
     sizes = [tilings, tiles] if features == "tiles" else [order]
     made = basis(features, sizes)
     at_once = seeds * max(num_envs, 20)  # 20 episodes are evaluated side by side
@@ -99,7 +98,7 @@ def main(
         max_steps=max_steps,
     )
     path = folder.create(out, "approximate_q")
-    folder.write_config(path, "approximate_q", options, used)
+    folder.write_config(path, "approximate_q", options, locals())
     _train.solve(
         path,
         f"approximate_q, {features}",

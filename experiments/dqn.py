@@ -59,7 +59,6 @@ def main(
         max_steps = min(world.max_steps, 50)
         world = _world.of(env, _deep_q.NUM_ENVS, max_steps, bounds)
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
-    used = {name: value for name, value in locals().items() if name in options}
     variants = _deep_q.chosen(variant)
     sizes = world.sizes(hidden)
     network = _deep_q.network(sizes, variants)
@@ -67,7 +66,7 @@ def main(
         world.env, network, variants, steps=steps, max_steps=world.max_steps, gamma=gamma, learning_rate=learning_rate
     )
     path = folder.create(out, "dqn")
-    folder.write_config(path, "dqn", options, used)
+    folder.write_config(path, "dqn", options, {**locals(), "max_steps": world.max_steps})
     _train.solve(
         path,
         f"dqn, {variant}",

@@ -64,7 +64,6 @@ def main(
         raise ValueError(f"variants is {variants}; expected at least one, each once. Leave out what is given twice.")
     if quick:
         variants, seeds, steps, max_steps = variants[:2], min(seeds, 2), min(steps, 3000), min(max_steps, 50)
-    used = {name: value for name, value in locals().items() if name in options}
     world = _world.cartpole(max_steps)
     sizes = world.sizes(hidden)
     contest = {}
@@ -81,7 +80,7 @@ def main(
         )
         contest[name] = (algorithm, {})
     path = folder.create(out, "dqn_ablation")
-    folder.write_config(path, "dqn_ablation", options, used)
+    folder.write_config(path, "dqn_ablation", options, locals())
 
     # That of the films is of no member: `fold_in(key, i)` is `split(key, n)[i]`.
     keys, key_film = jax.random.split(jax.random.key(seed), seeds), jax.random.fold_in(jax.random.key(seed), seeds)

@@ -148,7 +148,6 @@ def main(
         seeds, episodes, max_steps = min(seeds, 2), min(episodes, 70), min(max_steps, 50)
         test_episodes = min(test_episodes, 10)
     target = 0.975 * max_steps  # what counts as solved: 195 of 200
-    used = {name: value for name, value in locals().items() if name in options}
     env = envs.TimeLimit(envs.CartPole(), max_steps)
     right, wrong = (
         chapter_dqn(episodes=episodes, gamma=gamma, learning_rate=learning_rate, max_steps=max_steps, bug=bug)
@@ -160,7 +159,7 @@ def main(
         "with the shape bug": (wrong, {}),
     }
     path = folder.create(out, "dqn_chapter")
-    folder.write_config(path, "dqn_chapter", options, used)
+    folder.write_config(path, "dqn_chapter", options, locals())
 
     key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
@@ -194,6 +193,7 @@ def main(
         xlabel="episode",
         ylabel="episode length (steps)",
         best_possible=max_steps,
+        tests={name: interquartile_mean(found) for name, found in lengths.items()},
     )
     summary = {
         name: {

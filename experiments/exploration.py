@@ -112,7 +112,7 @@ def main(
         return algorithm._replace(step=step)
 
     path = folder.create(out, "exploration")
-    folder.write_config(path, "exploration", options)
+    folder.write_config(path, "exploration", options, locals())
     keys = jax.random.split(jax.random.key(seed), seeds)
     times = every * np.arange(1, steps // every + 1)
     maze, layout = gridworld.gridworld(MAZE, gamma=0.98, slip=0.1)

@@ -47,7 +47,7 @@ def main(
         text = mdp.gridworld.maze(seed, height, width, loops=loops)
         model, layout = mdp.gridworld.gridworld(text, gamma=gamma, slip=slip)
         path = folder.create(out, "gridworld")
-        folder.write_config(path, "gridworld", options)
+        folder.write_config(path, "gridworld", options, locals())
         found = jax.jit(lambda model: mdp.plan(model, method, tolerance=1e-6))(model)
         policy, values = np.asarray(found.policy), np.asarray(found.v)
         env = envs.TabularEnv(model)

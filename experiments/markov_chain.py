@@ -55,7 +55,7 @@ def main(
     if start >= len(TRANSITIONS):
         raise ValueError(f"start is {start}; expected one of the states 0 ... {len(TRANSITIONS) - 1}.")
     path = folder.create(out, "markov_chain")
-    folder.write_config(path, "markov_chain", options)
+    folder.write_config(path, "markov_chain", options, locals())
 
     with jax.enable_x64(True):
         p = jnp.array(TRANSITIONS)

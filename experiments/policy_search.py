@@ -75,7 +75,6 @@ def main(
         seeds, generations, max_steps = min(seeds, 2), min(generations, 3), min(max_steps, 50)
         test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
     target = float(max_steps) if target is None else target
-    used = {name: value for name, value in locals().items() if name in options}
     env, net = envs.CartPole(), network(policy)
     sized: dict[str, Any] = {} if population is None else {"population": population}
     survivors = {} if population is None else {"survivors": max(1, population // 5)}
@@ -98,7 +97,7 @@ def main(
         )
         variants[name] = (search, {})
     path = folder.create(out, "policy_search")
-    folder.write_config(path, "policy_search", options, used)
+    folder.write_config(path, "policy_search", options, locals())
 
     key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)

@@ -75,7 +75,6 @@ def main(
         max_steps = min(world.max_steps, 50)
         world = _world.of(env, num_envs, max_steps, bounds)
         target, early = (target, early) if (target or 0) <= max_steps else (None, {})
-    used = {name: value for name, value in locals().items() if name in options}
     rounds = steps // round_steps
     updates = 10 * rounds * epochs * minibatches
     sizes = world.sizes(hidden)
@@ -94,7 +93,7 @@ def main(
         max_steps=world.max_steps,
     )
     path = folder.create(out, "pqn")
-    folder.write_config(path, "pqn", options, used)
+    folder.write_config(path, "pqn", options, {**locals(), "max_steps": world.max_steps})
     _train.solve(
         path,
         "pqn",

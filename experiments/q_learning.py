@@ -65,12 +65,12 @@ def main(
         solution = planners.plan(problems.chapter_mdp(gamma), "policy_iteration", tolerance=1e-9)
         exact_q, best = np.asarray(solution.q), np.asarray(solution.policy)
     path = folder.create(out, "q_learning")
-    folder.write_config(path, "q_learning", options)
+    folder.write_config(path, "q_learning", options, locals())
 
     with _console.bar(_console.many(seeds, "seed"), steps) as bar:
 
         def show(progress: train.Progress) -> None:
-            bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s")
+            bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s of computing")
 
         keys = jax.random.split(jax.random.key(seed), seeds)
         result = train.train(algorithm, keys, steps // every, keep_state=True, on_chunk=show)

@@ -46,7 +46,7 @@ def main(
     for gamma in gammas:
         checks.real("gamma", gamma, 0, 1, above=True, below=True)
     path = folder.create(out, "q_value_iteration")
-    folder.write_config(path, "q_value_iteration", options)
+    folder.write_config(path, "q_value_iteration", options, locals())
 
     @jax.jit
     @jax.vmap

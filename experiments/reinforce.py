@@ -80,7 +80,6 @@ def main(
         test_episodes, target = min(test_episodes, 10), target if (target or 0) <= max_steps else None
         world = _world.of(env, 1, max_steps, bounds)
     target = 0.975 * world.max_steps if target is None and on_device else target
-    used = {name: value for name, value in locals().items() if name in options}
     two = world.actions == 2  # the chapter's single sigmoid unit
     sizes = (world.observations, 5 if two else 32, 1 if two else world.actions)
     plain, shaped = (
@@ -113,7 +112,7 @@ def main(
         }
 
     path = folder.create(out, "reinforce")
-    folder.write_config(path, "reinforce", options, used)
+    folder.write_config(path, "reinforce", options, {**locals(), "max_steps": world.max_steps})
 
     key_train, key_test, key_film = jax.random.split(jax.random.key(seed), 3)
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)
@@ -152,6 +151,7 @@ def main(
         xlabel=f"iteration ({episodes} episodes each)",
         ylabel="mean episode length (steps)" if on_device else "mean return of an episode",
         best_possible=world.best,
+        tests={name: interquartile_mean(lengths) for name, lengths in returns.items()},
     )
     summary = {
         name: {

@@ -99,13 +99,12 @@ def main(
             f"steps is {steps}; expected a multiple of {learner.eval_every}, since {algorithm} is evaluated once in so many. "
             f"Take {-(-steps // learner.eval_every) * learner.eval_every}."
         )
-    used = {name: value for name, value in locals().items() if name in options}
     env = envs.TimeLimit(envs.CartPole(), max_steps)
     make = lambda **setting: learner.make(env, steps, max_steps, **setting)
     for setting in settings:  # refused before there is a folder
         make(**setting)
     path = folder.create(out, "sweep")
-    folder.write_config(path, "sweep", options, used)
+    folder.write_config(path, "sweep", options, locals())
 
     keys = jax.random.split(jax.random.key(seed), seeds)
     with _console.bar(f"{algorithm}, {len(settings)} settings", len(settings) * seeds) as bar:

@@ -80,13 +80,13 @@ def main(
         precise = problems.chapter_mdp(gamma)
         exact = np.asarray(evaluation.evaluate(precise, precise.mask / precise.mask.sum(axis=1, keepdims=True)))
     path = folder.create(out, "td_learning")
-    folder.write_config(path, "td_learning", options)
+    folder.write_config(path, "td_learning", options, locals())
 
     # TD(0)
     with _console.bar(f"TD(0), {_console.many(seeds, 'seed')}", steps) as bar:
 
         def show(progress: train.Progress) -> None:
-            bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s")
+            bar.update(progress.steps * every, f"{progress.run_seconds:.1f} s of computing")
 
         keys = jax.random.split(jax.random.key(seed), seeds)
         result = train.train(algorithm, keys, steps // every, keep_state=True, on_chunk=show)
@@ -155,7 +155,7 @@ def main(
     with _console.bar("TD(lambda)", episodes) as bar:
 
         def show_walks(progress: train.Progress) -> None:
-            bar.update(progress.steps, f"{progress.run_seconds:.1f} s")
+            bar.update(progress.steps, f"{progress.run_seconds:.1f} s of computing")
 
         swept = train.train(
             learner,

@@ -67,7 +67,7 @@ def main(
     for gamma in gammas:
         checks.real("gamma", gamma, 0, 1, above=True, below=True)
     path = folder.create(out, "value_iteration")
-    folder.write_config(path, "value_iteration", options)
+    folder.write_config(path, "value_iteration", options, {**locals(), "planners": names})
 
     with jax.enable_x64(True):
         discounts = jnp.array(gammas)

@@ -191,6 +191,13 @@ def test_gif_of_few_colours_is_exact_and_of_many_is_close(tmp_path):
     assert np.abs(np.stack(pictures).astype(int) - many).mean() < 30
 
 
+def test_gif_holds_its_last_frame(tmp_path):
+    film = render(swing(3), size=(300, 200))
+    assert reopen(save_gif(tmp_path / "a.gif", film, hold=1.0))[1] == [20, 20, 1020]
+    with pytest.raises(ValueError, match="hold is -1"):
+        save_gif(tmp_path / "b.gif", film, hold=-1)
+
+
 @pytest.mark.parametrize(("fps", "delay"), [(50, 20), (30, 30), (25, 40), (10, 100), (0.5, 2000)])
 def test_gif_delays_are_rounded_to_hundredths(tmp_path, fps, delay):
     _, delays, _ = reopen(save_gif(tmp_path / "a.gif", render(swing(3), size=(300, 200)), fps=fps))

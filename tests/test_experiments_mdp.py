@@ -48,6 +48,13 @@ def run(*arguments):
     return {path.name for path in Path("out").iterdir()}, summary
 
 
+def used(experiment):
+    """The options that `run` ran with, as `config.json` tells them."""
+    config = json.loads(Path("out/config.json").read_text())
+    assert config["experiment"] == experiment and config["options"].keys() == config["used"].keys()
+    return config["used"]
+
+
 def rows_of(path):
     with Path(path).open(newline="") as file:
         return list(csv.DictReader(file))
@@ -126,6 +133,7 @@ def test_value_iteration_quick_of_few_sweeps():
     assert files == {"config.json", "summary.json", "errors.csv", "errors_0.5.png", "errors_0.99.png"}
     assert set(summary["0.99"]["sweeps_until_tolerance"].values()) == {None}
     assert list(summary["0.99"]["sweeps_until_certified"]) == ["value_iteration"]
+    assert used("value_iteration")["planners"] == ["value_iteration"]
 
 
 def test_q_value_iteration():
@@ -185,3 +193,4 @@ def test_gridworld_walks_to_the_goal():
         summary["value_at_start"], 0.98 ** (summary["steps_walked"] - 1), atol=2 * summary["bound"] + 1e-12
     )
     assert "maze.png" in files
+    assert (used("gridworld")["height"], used("gridworld")["width"]) == (7, 9)

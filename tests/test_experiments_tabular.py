@@ -50,6 +50,13 @@ def refusal(*arguments):
     return caught.value.code.split("\n")[0]
 
 
+def differing(folder):
+    """Options whose value in the run, as `config.json` tells it, is another than the one asked for: name -> (asked, used)."""
+    config = json.loads((folder / "config.json").read_text())
+    assert config["options"].keys() == config["used"].keys()
+    return {name: (x, config["used"][name]) for name, x in config["options"].items() if config["used"][name] != x}
+
+
 Q_FILES = ("values.csv", "tests.csv", "q_values.png", "distribution.png")
 
 
@@ -58,6 +65,7 @@ def test_q_learning_quick(tmp_path, request):
     request.getfixturevalue("unpainted")
     command_line.run(["q_learning", "--quick", "--out", "same"])
     summary = results(tmp_path / "one", Q_FILES)
+    assert differing(tmp_path / "one") == {"seeds": (1000, 20), "steps": (10_000, 1000)}
     (learner,) = _results.read([tmp_path / "one"])
     assert learner.tests_of == "minus_largest_error" and len(learner.tests) == 20 and (learner.tests < 0).all()
     assert (tmp_path / "one" / "values.csv").read_text() == (tmp_path / "same" / "values.csv").read_text()
@@ -97,6 +105,9 @@ def test_td_learning_quick(tmp_path):
     command_line.run(["td_learning", "--quick", "--out", "one"])
     summary = results(tmp_path / "one", TD_FILES)
     assert summary["seeds"] == 20 and summary["walks"] == 5
+    used = {name: used for name, (_, used) in differing(tmp_path / "one").items()}
+    assert used.pop("trace_decays") == [row["lambda"] for row in summary["trace_decays"]]
+    assert used == {"seeds": 20, "steps": 1000, "walks": 5, "num_step_sizes": 5}
     assert len(rows_of(tmp_path / "one" / "errors.csv")) == 5 * len(summary["trace_decays"])
 
 
@@ -124,7 +135,7 @@ def exploration_files(*worlds):
 def test_exploration_quick(tmp_path):
     command_line.run(["exploration", "--quick", "--worlds", "maze", "--out", "one"])
     summary = results(tmp_path / "one", exploration_files("maze"))
-    assert len(summary) == 3
+    assert len(summary) == 3 and differing(tmp_path / "one") == {"seeds": (100, 4), "steps": (20_000, 1000)}
     seeds = rows_of(tmp_path / "one" / "seeds.csv")
     for name, row in summary.items():
         mine = [float(r["regret"]) for r in seeds if f"{r['world']}: {r['exploration']}" == name]

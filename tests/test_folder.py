@@ -305,6 +305,11 @@ def test_config_says_what_was_asked_with_what_on_what(tmp_path, monkeypatch):
 
 
 def test_config_says_what_was_used_where_it_was_not_what_was_asked(tmp_path):
-    folder.write_config(tmp_path, "demo", {"seeds": 16, "target": None, "out": tmp_path}, {"seeds": 2, "target": 48.75})
+    folder.write_config(
+        tmp_path,
+        "demo",
+        {"seeds": 16, "target": None, "out": tmp_path},
+        {"seeds": 2, "target": 48.75, "world": object()},
+    )
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["options"] == {"seeds": 16, "target": None} and config["used"] == {"seeds": 2, "target": 48.75}

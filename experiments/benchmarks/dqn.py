@@ -69,7 +69,7 @@ def main(
     checkouts = _checkouts({"PureJaxRL": purejaxrl, "CleanRL": cleanrl}, python)
     pinning = hasattr(os, "sched_setaffinity")
     path = folder.create(out, "benchmarks.dqn")
-    folder.write_config(path, "benchmarks.dqn", options)
+    folder.write_config(path, "benchmarks.dqn", options, locals())
 
     ours, many = "experiments.benchmarks.dqn", f"{seeds} seeds"
     case = {"seed": seed, "steps": steps}

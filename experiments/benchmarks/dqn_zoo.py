@@ -57,7 +57,7 @@ def main(
         seeds, steps, test_episodes = min(seeds, 2), 4096, min(test_episodes, 10)
     python = None if quick else sb3_python or os.environ.get("RLJAX_SB3_PYTHON")
     path = folder.create(out, "benchmarks.dqn_zoo")
-    folder.write_config(path, "benchmarks.dqn_zoo", options)
+    folder.write_config(path, "benchmarks.dqn_zoo", options, locals())
     env = envs.TimeLimit(envs.CartPole(), 500)
     key_train, key_test = jax.random.split(jax.random.key(seed))
     keys, keys_test = jax.random.split(key_train, seeds), jax.random.split(key_test, seeds)

@@ -42,7 +42,7 @@ def main(
     checks.integer("rounds", rounds, 2)
     checks.real("seconds", seconds, 0, above=True)
     path = folder.create(out, "benchmarks.guard")
-    folder.write_config(path, "benchmarks.guard", options)
+    folder.write_config(path, "benchmarks.guard", options, locals())
     worker, summary = interleave.Worker("experiments.benchmarks.guard"), {}
     try:
         for num_envs in SIZES:

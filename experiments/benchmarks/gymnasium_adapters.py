@@ -37,7 +37,7 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, rounds:
     checks.real("seconds", seconds, 0, above=True, below=True)
     checks.seed(seed)
     path, summary = folder.create(out, "benchmarks.gymnasium_adapters"), {}
-    folder.write_config(path, "benchmarks.gymnasium_adapters", options)
+    folder.write_config(path, "benchmarks.gymnasium_adapters", options, locals())
     worker, inline = (interleave.Worker("experiments.benchmarks.gymnasium_adapters") for _ in range(2))
     ours, theirs = {"seed": seed, "name": OURS}, {"seed": seed, "name": "CartPole-v1"}
     # Few steps a call, since they can take seconds: it compiles for every new number of environments that are reset.

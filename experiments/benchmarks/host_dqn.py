@@ -44,7 +44,7 @@ def main(
     if checkout and not (Path(checkout) / file).is_file():
         raise ValueError(f"cleanrl is {checkout}; expected a checkout with {file}. git clone {source}")
     path = folder.create(out, "benchmarks.host_dqn")
-    folder.write_config(path, "benchmarks.host_dqn", options)
+    folder.write_config(path, "benchmarks.host_dqn", options, locals())
     case = {"seed": seed, "steps": steps}
     with contextlib.ExitStack() as stack:
         start = lambda *what: stack.enter_context(contextlib.closing(interleave.Worker(*what)))

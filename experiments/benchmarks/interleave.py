@@ -183,7 +183,7 @@ def versus_gymnax(
     from rljax.runs import folder
 
     path = folder.create(out, name)
-    folder.write_config(path, name, options)
+    folder.write_config(path, name, options, locals())
     # Fewer rounds of the cipher are faster: whoever reads the ratios must know them. JAX's own, hence gymnax, has 20.
     rounds_of = {"rljax": inspect.signature(noise.threefry).parameters["rounds"].default, "gymnax": 20}
     summary: dict[str, Any] = {"threefry_rounds": rounds_of}

@@ -33,7 +33,7 @@ def main(*, seed: int = 0, out: Path | None = None, quick: bool = False, seeds: 
     checks.integer("seeds", seeds, 1)
     checks.integer("iterations", iterations, 1)
     path = folder.create(out, "benchmarks.numpy_reinforce")
-    folder.write_config(path, "benchmarks.numpy_reinforce", options)
+    folder.write_config(path, "benchmarks.numpy_reinforce", options, locals())
     runs = []
     for s in range(seed, seed + seeds):
         begin = time.perf_counter()

@@ -82,7 +82,7 @@ def main(
         checks.integer("cores", cores, 1)
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])  # the workers inherit it
     path = folder.create(out, "benchmarks.planning")
-    folder.write_config(path, "benchmarks.planning", options)
+    folder.write_config(path, "benchmarks.planning", options, locals())
     python = peer_python or os.environ.get("RLJAX_PLANNING_PYTHON")
     peer = python and interleave.Worker("experiments.benchmarks.planning_peers", Path(python).absolute())
     summary: dict[str, Any] = {}

@@ -46,7 +46,7 @@ def main(
     if quick:
         rounds, seconds = 1, 0.05
     path = folder.create(out, "benchmarks.policy_search")
-    folder.write_config(path, "benchmarks.policy_search", options)
+    folder.write_config(path, "benchmarks.policy_search", options, locals())
     case = {"seed": seed, **CASE}
     workers = {"rljax": interleave.Worker("experiments.benchmarks.policy_search")}
     if python := peer_python or os.environ.get("RLJAX_PEER_PYTHON"):

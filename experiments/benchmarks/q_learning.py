@@ -43,7 +43,7 @@ def main(
     checks.integer("seeds", seeds, 1)
     checks.real("seconds", seconds, 0, above=True)
     path = folder.create(out, "benchmarks.q_learning")
-    folder.write_config(path, "benchmarks.q_learning", options)
+    folder.write_config(path, "benchmarks.q_learning", options, locals())
     worker = interleave.Worker("experiments.benchmarks.q_learning")
     case, many = {"seed": seed}, f"{seeds} seeds"
     contenders = {

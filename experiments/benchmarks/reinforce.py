@@ -41,7 +41,7 @@ def main(
     if quick:
         rounds, seconds, seeds = 1, 0.05, 8
     path = folder.create(out, "benchmarks.reinforce")
-    folder.write_config(path, "benchmarks.reinforce", options)
+    folder.write_config(path, "benchmarks.reinforce", options, locals())
     worker = interleave.Worker("experiments.benchmarks.reinforce")
     case = {"seed": seed}
     contenders = {

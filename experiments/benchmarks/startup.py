@@ -43,7 +43,7 @@ def main(
     options = {name: value for name, value in locals().items() if name in main.__annotations__}
     rounds = 2 if quick else rounds
     path = folder.create(out, "benchmarks.startup")
-    folder.write_config(path, "benchmarks.startup", options)
+    folder.write_config(path, "benchmarks.startup", options, locals())
     # `import rljax` is lazy, so the honest comparison is with all of it.
     everything = "import rljax\nfor name in dir(rljax): getattr(rljax, name)"
     commands = {

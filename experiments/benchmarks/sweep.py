@@ -43,7 +43,7 @@ def main(
     if quick:
         rounds, runs, places = 1, 8, (1, 4)
     path = folder.create(out, "benchmarks.sweep")
-    folder.write_config(path, "benchmarks.sweep", options)
+    folder.write_config(path, "benchmarks.sweep", options, locals())
     algorithm = agents.reinforce(envs.CartPole(), networks.chapter_policy())
     keys = jax.random.split(jax.random.key(seed), runs)
     plans = {  # 150 updates each; a target of 195 is reached after 10 to 150

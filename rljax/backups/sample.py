@@ -311,6 +311,8 @@ def with_count_bonus(q: Array, n: Array, kappa: ArrayLike) -> Array:
     Example:
       >>> with_count_bonus(jnp.array([4.0, 3.0]), jnp.array([9, 0]), 10.0).tolist()
       [5.0, 13.0]
+
+    Geron (2022), ch. 18, "Exploration policies".
     """
     checks.same_shape(q=q, n=n)
     q = floats(q)

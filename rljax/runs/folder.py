@@ -136,12 +136,13 @@ def write_config(
 ) -> None:
     """`config.json`: what was asked, with which versions, on what machine, so that the run can be made again.
 
-    `used` are the options whose values were others than those asked for (`--quick`, or a default found on the way).
+    `used` are the values of the options by then, among what else it may hold, `locals()` say: others than those asked for
+    under `--quick`, or where a default was found on the way.
     """
     content = {
         "experiment": experiment,
         "options": {name: value for name, value in options.items() if name != "out"},
-        "used": {name: value for name, value in {**options, **(used or {})}.items() if name != "out"},
+        "used": {name: (used or {}).get(name, value) for name, value in options.items() if name != "out"},
         "command": " ".join(sys.argv),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "machine": {"platform": platform.platform(), "processors": os.cpu_count(), "devices": _devices(experiment)},

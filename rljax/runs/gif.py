@@ -28,16 +28,17 @@ def pillow() -> ModuleType:
     return PIL
 
 
-def save_gif(path: str | os.PathLike[str], frames: Any, *, fps: float = 50) -> Path:
+def save_gif(path: str | os.PathLike[str], frames: Any, *, fps: float = 50, hold: float = 0.0) -> Path:
     """Writes `frames`, [F, height, width, 3] uint8, as a GIF that loops for ever; returns its path.
 
     All frames share one palette and none is dithered: what stands still does not flicker. GIF counts delays in
     hundredths of a second, so a frame stays `round(100 / fps)` of them: 50 (CartPole's real time), 25, 20 and 10 are
     exact, 30 plays at 33. Viewers slow down what claims more than 50; render every second row instead. Runs of equal
-    frames may be stored as one with their delays added. The file appears whole or not at all: it is written beside its
-    destination, in a folder made if need be, then renamed.
+    frames may be stored as one with their delays added. The last one stays `hold` seconds longer. The file appears
+    whole or not at all: it is written beside its destination, in a folder made if need be, then renamed.
 
-    Raises `TypeError` for frames that are not uint8; `ValueError` for other shapes, no frames, `fps` outside [0.1, 50].
+    Raises `TypeError` for frames that are not uint8; `ValueError` for other shapes, no frames, `fps` outside [0.1, 50],
+    `hold` outside [0, 600].
 
     Example:
       >>> import tempfile
@@ -46,6 +47,7 @@ def save_gif(path: str | os.PathLike[str], frames: Any, *, fps: float = 50) -> P
       'short.gif'
     """
     checks.real("fps", fps, 0.1, 50)
+    checks.real("hold", hold, 0, 600)
     frames, path = np.asarray(frames), Path(path)
     if frames.dtype != np.uint8:
         raise TypeError(f"frames are {frames.dtype}; expected uint8, 0 to 255, as render returns.")
@@ -58,7 +60,9 @@ def save_gif(path: str | os.PathLike[str], frames: Any, *, fps: float = 50) -> P
     for picture in pictures:
         picture.putpalette(palette)
     path.parent.mkdir(parents=True, exist_ok=True)
-    how = {"save_all": True, "append_images": pictures[1:], "duration": 10 * round(100 / fps), "loop": 0}
+    delays = [10 * round(100 / fps)] * len(pictures)
+    delays[-1] += 10 * round(100 * hold)
+    how = {"save_all": True, "append_images": pictures[1:], "duration": delays, "loop": 0}
     how |= {"palette": palette, "transparency": UNCHANGED, "disposal": 1, "optimize": False}
     return folder.write_atomically(path, lambda file: pictures[0].save(file, "GIF", **how))
 

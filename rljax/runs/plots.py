@@ -66,6 +66,7 @@ def learning_curves(
     xlabel: str,
     ylabel: str,
     best_possible: float | None = None,
+    tests: Mapping[str, float] | None = None,
 ) -> None:
     """A panel per name, on common axes: the interquartile mean over seeds, in the bands of the middle half and nine tenths.
 
@@ -77,6 +78,7 @@ def learning_curves(
       curves: name -> [steps, seeds]; NaN where a seed had stopped.
       title, xlabel, ylabel: of the figure, with units.
       best_possible: a dashed line, if given.
+      tests: name -> the test of what was learned, told in its panel: curves of the policy that explores do not show it.
     """
     longest = max(map(len, curves.values()))
     drawn = {name: _curve(np.asarray(values, float), longest) for name, values in curves.items()}
@@ -98,12 +100,14 @@ def learning_curves(
             axis.plot(curve.steps[: curve.half], curve.middle[: curve.half], label=name, **line)
             rest = slice(max(curve.half - 1, 0), None)
             axis.plot(curve.steps[rest], curve.middle[rest], linestyle=(0, (1, 1)), **line)
+            told = [f"greedy test: {tests[name]:.1f}"] if tests else []
             if len(curve.stops):
+                told.append(f"{len(curve.stops)} of {curve.filled.shape[1]} seeds stop early")
                 foot = axis.get_xaxis_transform()
                 axis.plot(curve.stops, np.full(len(curve.stops), 0.03), "|", color=colour, markersize=9, transform=foot)
-                told = f"{len(curve.stops)} of {curve.filled.shape[1]} seeds stop early"
-                plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # a low curve may pass here
-                axis.text(0.98, 0.08, told, ha="right", color=colour, fontsize=8, transform=axis.transAxes, bbox=plain)
+            plain = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # a low curve may pass here
+            place = {"ha": "right", "va": "bottom", "fontsize": 8, "transform": axis.transAxes, "bbox": plain}
+            axis.text(0.98, 0.08, "\n".join(told), color=colour, **place)
             if best_possible is not None:
                 axis.axhline(best_possible, color="0.4", linestyle="--", linewidth=1)
         if best_possible is not None:
