@@ -63,8 +63,10 @@ def run(arguments: list[str]) -> None:
             sys.modules["rljax.runs.folder"].withdraw()
         if os.environ.get("RLJAX_TRACEBACK"):
             raise
-        advice = ". Take fewer seeds, episodes or steps, or a smaller network." if out_of_memory else ""
-        sys.exit(f"error: {error}{advice}\n(RLJAX_TRACEBACK=1 shows where it was raised)")
+        if out_of_memory:
+            first = str(error).partition("\n")[0].rstrip(".") or "memory ran out"
+            error = f"{first}. Make the run smaller: fewer of what its options count, or a smaller network or problem."
+        sys.exit(f"error: {error}\n(RLJAX_TRACEBACK=1 shows where it was raised)")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rljax import checks
 from rljax.runs import checkpoint, folder
 
 
@@ -85,7 +86,12 @@ def read(paths: Sequence[Path]) -> list[Learner]:
     learners = []
     for path, name in zip(paths, plain, strict=True):
         shown = name if plain.count(name) == 1 else str(path)
-        found = _variants(path)
+        try:
+            found = _variants(path)
+        except (AttributeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"{path} is not as an experiment leaves it ({type(error).__name__}: {error}). Run the experiment again."
+            ) from error
         for learner in found:
             names = [shown] if len(paths) > 1 or not learner.name else []
             names += [learner.name] if len(found) > 1 else []
@@ -101,7 +107,7 @@ def _variants(path: Path) -> list[Learner]:
     if not isinstance(config, dict):
         raise ValueError(f"{path / 'config.json'} is {config!r}; expected what a run was made with. Run it again.")
     experiment, used = config.get("experiment"), config.get("used", {})
-    if experiment not in SOURCES:
+    if experiment not in tuple(SOURCES):
         raise ValueError(f"{path} is of {experiment!r}; expected a run of one of {', '.join(SOURCES)}.")
     source = SOURCES[experiment]
     if not (path / "summary.json").is_file():
@@ -143,6 +149,7 @@ def _task(path: Path, used: Mapping[str, Any]) -> tuple[str, float | None]:
     if "max_steps" not in used:
         return f"the chapter's MDP (gamma {used.get('gamma')})", None
     env, limit = used.get("env", "CartPole"), used["max_steps"]
+    checks.integer("max_steps", limit, 1)
     if env in ("gymnasium:CartPole-v0", "gymnasium:CartPole-v1"):  # ours, step for step, as the tests say
         env = "CartPole"
     return f"{env} (at most {limit} steps)", float(limit) if env == "CartPole" else None

@@ -79,12 +79,12 @@ def policy(about: Mapping[str, Any]) -> Policy:
     """
     env = about.get("env")
     known = isinstance(env, str) and (env == "CartPole" or env.startswith(_world.PREFIX))
-    if not known or about.get("experiment") not in MADE_BY:
+    if not known or about.get("experiment") not in tuple(MADE_BY):
         raise ValueError(
             f"it is for the environment {env!r} and by {about.get('experiment')!r}; expected a policy of CartPole or of "
             f"{_world.PREFIX}ID, as one of these saves it: {', '.join(MADE_BY)}."
         )
     try:
         return MADE_BY[about["experiment"]](about)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"it does not say what it is for: {error}") from error

@@ -70,6 +70,7 @@ def main(
     checks.integer("steps", steps, 1)
     checks.integer("the number of worlds", len(worlds), 1)
     checks.integer("river_states", river_states, 3)
+    checks.together(2**10, river_states=river_states)  # of them squared, for each seed
     checks.real("step_size", step_size, 0, 1, above=True)
     checks.real("epsilon_last", epsilon_last, 0, 1)
     checks.real("kappa", kappa, 0)

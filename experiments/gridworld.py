@@ -43,6 +43,7 @@ def main(
         height, width = 7, 9
     checks.seed(seed)
     checks.real("gamma", gamma, 0, 1 - 1e-6)
+    checks.together(2**20, height=height, width=width)
     with jax.enable_x64(True):
         text = mdp.gridworld.maze(seed, height, width, loops=loops)
         model, layout = mdp.gridworld.gridworld(text, gamma=gamma, slip=slip)

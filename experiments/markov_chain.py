@@ -54,9 +54,6 @@ def main(
     checks.integer("start", start, 0)
     if start >= len(TRANSITIONS):
         raise ValueError(f"start is {start}; expected one of the states 0 ... {len(TRANSITIONS) - 1}.")
-    path = folder.create(out, "markov_chain")
-    folder.write_config(path, "markov_chain", options, locals())
-
     with jax.enable_x64(True):
         p = jnp.array(TRANSITIONS)
         absorbs = chain.structure(p).recurrent
@@ -67,6 +64,9 @@ def main(
         longest = steps
         while float(jnp.where(absorbs, 0.0, chain.power(p, longest)).sum(axis=1).max()) * paths > 1e-6:
             longest *= 2
+        checks.together(starts=len(p), paths=paths, longest=longest + 1)
+        path = folder.create(out, "markov_chain")
+        folder.write_config(path, "markov_chain", options, locals())
 
         @jax.jit
         def walk(key: jax.Array, state: jax.Array) -> jax.Array:

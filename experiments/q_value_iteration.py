@@ -42,7 +42,7 @@ def main(
     checks.integer("sweeps", sweeps, 1)
     checks.integer("most", most, sweeps)
     checks.integer("the number of gammas", len(gammas), 1)
-    checks.together(most=most, gammas=len(gammas))
+    checks.together(2**20, most=most, gammas=len(gammas))
     for gamma in gammas:
         checks.real("gamma", gamma, 0, 1, above=True, below=True)
     path = folder.create(out, "q_value_iteration")

@@ -63,7 +63,7 @@ def main(
     checks.integer("sweeps", sweeps, 3)
     checks.real("tolerance", tolerance, 0, above=True, below=True)
     checks.integer("the number of gammas", len(gammas), 1)
-    checks.together(sweeps=sweeps, gammas=len(gammas))
+    checks.together(2**20, sweeps=sweeps, gammas=len(gammas))
     for gamma in gammas:
         checks.real("gamma", gamma, 0, 1, above=True, below=True)
     path = folder.create(out, "value_iteration")

@@ -79,10 +79,10 @@ def integer(name: str, value: Any, low: int, *, batch: bool = False) -> None:
             raise ValueError(f"{name} is {number}; expected a whole number of at least {low}{ends}.")
 
 
-def together(**counts: Any) -> None:
-    """What is held in memory side by side: whole numbers of at least 1, whose product is at most 2^26.
+def together(most: int = 2**26, /, **counts: Any) -> None:
+    """What is held in memory side by side: whole numbers of at least 1, whose product is at most `most`.
 
-    Some gigabytes for what each of them takes at least: a key, a state, a return.
+    2^26 are some gigabytes of what takes the least: a key, a state, a return.
 
     Example:
       >>> together(seeds=16, test_episodes=100)
@@ -93,7 +93,7 @@ Take fewer.
     """
     for name, count in counts.items():
         integer(name, count, 1)
-    product, most = math.prod(counts.values()), 2**26
+    product = math.prod(map(int, counts.values()))
     if product > most:
         raise ValueError(
             f"{' * '.join(counts)} is {product}; expected at most {most}, for all are held in memory at once. Take fewer."
@@ -155,7 +155,7 @@ def numbers(**arrays: Any) -> None:
     for name, value in arrays.items():
         for leaf in jax.tree.leaves(value, is_leaf=lambda leaf: leaf is None):
             kind = getattr(getattr(leaf, "dtype", None), "kind", None)  # JAX's own types, keys among them, have none
-            if kind in tuple("OSUMm") or not (hasattr(leaf, "dtype") or isinstance(leaf, int | float | complex)):
+            if kind in tuple("OSUMmc") or not (hasattr(leaf, "dtype") or isinstance(leaf, int | float)):
                 raise TypeError(f"{name} is {value!r}; expected an array of numbers.")
 
 
@@ -200,6 +200,7 @@ def boolean(**arrays: Any) -> None:
       Traceback (most recent call last):
       TypeError: valid has type float32; expected bool. Compare it with something, or convert it: valid.astype(bool).
     """
+    numbers(**arrays)
     for name, value in arrays.items():
         if jnp.result_type(value) != jnp.bool_:
             raise TypeError(
@@ -229,9 +230,10 @@ def action(value: Any, number: int) -> None:
       Traceback (most recent call last):
       ValueError: action is 2; expected one of 0 ... 1.
     """
-    if jnp.shape(value) != () or not jnp.issubdtype(jnp.result_type(value), jnp.integer):
+    shape = _shape("action", value)
+    if shape != () or not jnp.issubdtype(jnp.result_type(value), jnp.integer):
         raise TypeError(
-            f"an action of type {jnp.result_type(value)} and shape {jnp.shape(value)} is given; expected one integer. "
+            f"an action of type {jnp.result_type(value)} and shape {shape} is given; expected one integer. "
             "For many environments, wrap the step in jax.vmap."
         )
     if not isinstance(value, jax.core.Tracer) and not 0 <= int(value) < number:

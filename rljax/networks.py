@@ -307,6 +307,9 @@ def chapter_q_network() -> Network:
 
 
 def _check_observation(observation: Array, inputs: int) -> None:
+    checks.numbers(observation=observation)
+    if not hasattr(observation, "shape"):
+        raise TypeError(f"observation is {observation!r}; expected an array. Take jnp.asarray of it.")
     if observation.shape != (inputs,):
         raise ValueError(
             f"an observation of shape {observation.shape} was given to a network of {inputs} inputs; "

@@ -88,6 +88,7 @@ def epsilon_greedy(key: Array, q: Array, epsilon: ArrayLike, mask: Array | None 
 
     Sutton & Barto (2018), sec. 2.2; Geron (2022), ch. 18, "Exploration policies".
     """
+    checks.key(key)
     checks.real("epsilon", epsilon, 0, 1)
     key_coin, key_action = jax.random.split(key)
     coin = noise.uniforms(key_coin, 1)[0]
@@ -197,6 +198,7 @@ def _lowest(logits: Array) -> float:
 
 
 def _categorical_sample(key: Array, logits: Array, mask: Array | None = None) -> Array:
+    checks.key(key)
     checks.rank(1, logits=logits)
     logits = _single(floats(logits))
     # Gumbel's trick: argmax(logits + Gumbel noise) has exactly the softmax law.

@@ -216,9 +216,9 @@ def n_step_reward(
 
     Sutton & Barto (2018), sec. 7.1.
     """
+    checks.boolean(terminated=terminated, truncated=truncated)
     r_t, terminated, truncated = _stream(r_t), jnp.asarray(terminated), jnp.asarray(truncated)
     checks.same_shape(r_t=r_t, terminated=terminated, truncated=truncated)
-    checks.boolean(terminated=terminated, truncated=truncated)
     checks.rank(0, gamma=gamma)
     power = jnp.cumprod(_fractions("gamma", gamma, r_t))  # gamma^{i+1}
     step = jnp.arange(r_t.shape[0], dtype=jnp.int32)
@@ -283,9 +283,10 @@ def normalise(x: ArrayLike, valid: ArrayLike | None = None) -> Array:
     Geron (2022), ch. 18, "Policy gradients".
     """
     x = floats(x)
-    valid = jnp.ones(x.shape, bool) if valid is None else jnp.asarray(valid)
-    checks.same_shape(x=x, valid=valid)
+    valid = jnp.ones(x.shape, bool) if valid is None else valid
     checks.boolean(valid=valid)
+    valid = jnp.asarray(valid)
+    checks.same_shape(x=x, valid=valid)
     count = jnp.maximum(valid.astype(x.dtype).sum(), 1.0)  # a float sum: XLA:CPU sums integers one by one
     # From the least entry up, so that equal entries come out as zero exactly, not as rounding divided by itself; in units
     # of the range, so that no square overflows or underflows. Neither changes the result, nor therefore the gradient.
@@ -324,6 +325,7 @@ def _stream(r_t: ArrayLike) -> Array:
 
 def _fractions(name: str, value: ArrayLike, r_t: Array) -> Array:
     """Numbers in [0, 1], one for each step; a scalar is the same for all."""
+    checks.numbers(**{name: value})
     value = jnp.asarray(value, r_t.dtype)
     checks.real(name, value, 0, 1, batch=True)
     return jnp.full_like(r_t, value) if value.ndim == 0 else value

@@ -164,6 +164,7 @@ def episodes(key: Array, env: Environment, policy: Policy, num_episodes: int, ma
       True
     """
     checks.integer("max_steps", max_steps, 1, batch=True)
+    checks.key(key)
     key_start, key_play = jax.random.split(key)
     cursor = start(key_start, env, num_episodes)
     lanes = lane_keys(key_play, num_episodes)
@@ -249,6 +250,7 @@ def lane_keys(key: Array, num_envs: int) -> Array:
       >>> lane_keys(jax.random.key(0), 3).shape
       (3,)
     """
+    checks.key(key)
     checks.integer("num_envs", num_envs, 1)
     return jax.vmap(jax.random.fold_in, (None, 0))(noise.fused(key), jnp.arange(num_envs, dtype=jnp.uint32))
 

@@ -140,4 +140,6 @@ def floats(x: ArrayLike) -> Array:
         x = jnp.asarray(x)
     except (TypeError, ValueError) as error:
         raise TypeError(f"an array of numbers is expected, or a list of them; got {x!r}.") from error
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        raise TypeError(f"an array of numbers is expected, real ones; got {x!r}.")
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))

@@ -158,6 +158,7 @@ def test_a_product_that_memory_may_not_hold_is_refused_by_the_names_of_its_facto
     refuses(ValueError, message, checks.together, seeds=2**13, test_episodes=2**13 + 1)
     refuses(ValueError, "paths is 0; expected a whole number of at least 1.", checks.together, paths=0, steps=10**9)
     refuses(TypeError, "paths is 1.5; expected a whole number.*", checks.together, paths=1.5)
+    refuses(ValueError, "n is 11; expected at most 10, .*", checks.together, 10, n=11)
 
 
 def test_a_traced_size_is_refused():
@@ -244,17 +245,22 @@ def test_the_right_number_of_axes_passes_and_another_is_sent_to_vmap():
     refuses(ValueError, rf"q has shape \(3,\); expected 2 axes\. {advice}", checks.rank, 2, q=jnp.zeros(3))
 
 
-@pytest.mark.parametrize("value", [["a", "b"], np.array(["a", "b"]), None, [None, 1.0], np.array([None])], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [["a", "b"], np.array(["a", "b"]), None, [None, 1.0], np.array([None]), np.ones(2, complex), [1j, 2]],
+    ids=repr,
+)
 def test_what_is_no_array_of_numbers_is_told_so(value):
     """Not by an error from inside JAX, nor as an array of no axes."""
     message = r"v is (?s:.*); expected an array of numbers\."
     refuses(TypeError, message, checks.rank, 1, v=value)
     refuses(TypeError, message, checks.same_shape, states=jnp.zeros(2), v=value)
+    refuses(TypeError, message, checks.boolean, v=value)
 
 
 def test_lists_half_words_and_keys_are_arrays_of_numbers():
     checks.rank(
-        1, v=[1.0, 2], w=jnp.ones(3, jnp.bfloat16), keys=jax.random.split(jax.random.key(0)), c=np.ones(2, complex)
+        1, v=[1.0, 2], w=jnp.ones(3, jnp.bfloat16), keys=jax.random.split(jax.random.key(0)), b=np.ones(2, bool)
     )
     checks.same_shape(v=[[1.0], [2]], w=np.ones((2, 1), bool))
 

@@ -294,6 +294,10 @@ def test_what_is_damaged_is_refused_with_its_line(two):
         ("tests.csv", "seed,test_mean_return\n", "poor/tests.csv has no rows"),
         ("tests.csv", "seed,test_mean_return\n0,480.0\n", "poor is of 1 seed"),  # though it has more curves
         ("config.json", "[]", "poor/config.json is []"),
+        ("config.json", '{"experiment": ["pqn"]}', "poor is of ['pqn']"),
+        ("config.json", '{"experiment": "reinforce", "used": null}', "poor is not as an experiment leaves it"),
+        ("config.json", '{"experiment": "q_learning", "used": 5}', "poor is not as an experiment leaves it (TypeError"),
+        ("summary.json", "[]", "poor is not as an experiment leaves it"),
     ):
         whole = Path(poor, file).read_text()
         Path(poor, file).write_text(text)

@@ -407,3 +407,14 @@ def test_a_network_that_does_not_fit_and_continuous_actions_are_refused() -> Non
 
     with pytest.raises(ValueError, match="Discrete"):
         dqn(Continuous(), networks.mlp((4, 2)))
+
+
+def test_an_environment_need_not_be_a_pytree() -> None:
+    class Plain:
+        inner = endless(2)
+        action_space = inner.action_space
+        reset, observe, step = inner.reset, inner.observe, inner.step
+
+    algorithm = dqn(Plain(), TABLE, memory=replay.uniform(16), batch_size=4, warmup=4)
+    state = jax.eval_shape(algorithm.init, jax.random.key(0))
+    assert state.learner.params.shape == (1, 2)

@@ -50,12 +50,13 @@ def test_what_holds_nothing_but_its_config_is_taken_away_again(tmp_path, monkeyp
     """With the parents that were made for it; what was there before stays, and whatever a run has written."""
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
-    for out in ("a/b/c", "a/b/other", "empty", None):
-        (folder.create(out, "demo") / "config.json").write_text("{}")
-    (folder.create("kept", "demo") / "metrics.csv").write_text("step\n")
+    for out in ("a/b/c", "a/b/other", "empty", None, "kept"):
+        folder.write_config(folder.create(out, "demo"), "demo", {})
+    Path("kept/metrics.csv").write_text("step\n")
     folder.withdraw()
     assert sorted(path.name for path in Path().iterdir()) == ["empty", "kept"]
-    assert not any(Path("empty").iterdir()) and Path("kept/metrics.csv").is_file()
+    assert not any(Path("empty").iterdir())
+    assert {path.name for path in Path("kept").iterdir()} == {"config.json", "metrics.csv"}
 
 
 def test_only_what_was_made_here_is_taken_away(tmp_path, monkeypatch):
@@ -64,10 +65,16 @@ def test_only_what_was_made_here_is_taken_away(tmp_path, monkeypatch):
     Path("theirs/config.json").write_text("{}")
     with pytest.raises(FileExistsError, match="not an empty folder"):
         folder.create("theirs", "demo")
-    made = folder.create("ours", "demo")
-    made.rmdir()  # by someone else
+    folder.create("ours", "demo").rmdir()  # by someone else
+    shared = folder.create("both", "demo")
+    (shared / "config.json").write_text("{}")  # by another run with the same --out
+    with pytest.raises(FileExistsError, match="another run has the same --out"):
+        folder.write_config(shared, "demo", {})
+    folder.create("parent/mine", "demo")
+    Path("parent/sibling").mkdir()
     folder.withdraw()
-    assert Path("theirs/config.json").is_file()
+    assert Path("theirs/config.json").is_file() and Path("both/config.json").is_file()
+    assert [path.name for path in Path("parent").iterdir()] == ["sibling"]
 
 
 def test_what_cannot_be_made_is_told_so(tmp_path, monkeypatch):

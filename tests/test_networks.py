@@ -275,6 +275,9 @@ def test_an_observation_of_another_shape_is_refused():
     for shape in ((), (3,), (5,), (4, 1), (1, 4), (10, 4)):
         with pytest.raises(ValueError, match=r"observation of shape \(.*4 inputs; expected \(4,\).*jax\.vmap"):
             network.apply(params, jnp.zeros(shape))
+    for wrong in (None, "four", [0.0] * 4):
+        with pytest.raises(TypeError, match=r"observation is .*; expected an array"):
+            network.apply(params, wrong)
 
 
 @pytest.mark.parametrize(("mine", "other"), [((4, 5, 1), (4, 6, 1)), ((4, 5, 1), (4, 5, 2)), ((4, 5, 1), (4, 5, 5, 1))])

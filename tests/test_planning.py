@@ -349,6 +349,9 @@ def test_bad_options_are_refused():
         planners.plan(m, "magic")
     with pytest.raises(ValueError, match="tolerance is 0"):
         planners.plan(m, tolerance=0.0)
+    for method in ("auto", "value_iteration"):
+        with pytest.raises(TypeError, match=r"max_iterations is 1\.5; expected a whole number"):
+            planners.plan(m, method, max_iterations=1.5)
     with pytest.raises(ValueError, match=r"start has shape \(2,\)"):
         planners.plan(m, start=jnp.zeros(2))
     with pytest.raises(TypeError, match="expected what mdp"):

@@ -425,6 +425,22 @@ def test_epsilon_outside_of_0_and_1_is_refused(epsilon):
         epsilon_greedy(jax.random.key(0), jnp.zeros(2), "0.1")
 
 
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda key: policies.epsilon_greedy(key, jnp.zeros(3), 0.1),
+        lambda key: policies.categorical.sample(key, jnp.zeros(3)),
+        lambda key: policies.bernoulli.sample(key, jnp.zeros(())),
+    ],
+)
+def test_what_is_no_key_is_refused(draw):
+    for key in (jax.random.PRNGKey(0), 0, None):
+        with pytest.raises(TypeError, match="a random key is expected, of the typed kind"):
+            draw(key)
+    with pytest.raises(ValueError, match=r"shape \(\)"):
+        draw(jax.random.split(jax.random.key(0)))
+
+
 def test_batches_are_refused_and_sent_to_vmap():
     batch, action = jnp.zeros((3, 4)), jnp.int32(0)
     for name, call in {

@@ -568,6 +568,20 @@ def test_a_discount_or_a_mixture_outside_of_0_and_1_is_refused(name, wrong):
             discounted_returns(ROW, value)
 
 
+def test_what_is_no_array_of_numbers_is_refused():
+    r_t = jnp.zeros(3)
+    for wrong in (None, "abc", np.array(["a", "b", "c"]), np.ones(3, complex)):
+        with pytest.raises(TypeError, match=r"discount_t is (?s:.*); expected an array of numbers"):
+            discounted_returns(r_t, wrong)
+        with pytest.raises(TypeError, match="an array of numbers is expected"):
+            discounted_returns(wrong, 0.9)
+        if wrong is not None:
+            with pytest.raises(TypeError, match=r"valid is (?s:.*); expected an array of numbers"):
+                normalise(r_t, wrong)
+        with pytest.raises(TypeError, match=r"terminated is (?s:.*); expected an array of numbers"):
+            n_step_reward(r_t, wrong, wrong, 0.9)
+
+
 def test_an_empty_stream_is_refused_by_all():
     empty = np.zeros(0, np.float32)
     for function, count in ((discounted_returns, 2), (lambda_returns, 4), (gae, 5)):

@@ -368,9 +368,12 @@ def test_bad_sizes_and_modes_are_refused(call, error, message):
         lambda k: rollout.episodes(k, CartPole(), coin, 2, 10),
     ],
 )
-def test_raw_keys_are_refused(call):
-    with pytest.raises(TypeError, match=r"typed kind that jax\.random\.key\(seed\) makes"):
-        call(jax.random.PRNGKey(0))
+def test_raw_keys_and_what_is_none_are_refused(call):
+    for key in (jax.random.PRNGKey(0), 0, None):
+        with pytest.raises(TypeError, match=r"typed kind that jax\.random\.key\(seed\) makes"):
+            call(key)
+    with pytest.raises(ValueError, match=r"shape \(\)"):
+        call(jax.random.split(jax.random.key(0)))
 
 
 def test_the_cut_of_the_loop_over_time_is_the_backends_and_changes_nothing(monkeypatch):

@@ -518,6 +518,7 @@ def test_a_thousand_seeds_are_one_seed_a_thousand_times():
     [
         ({"gamma": 1.5}, "gamma is 1.5"),
         ({"step_size": -0.1}, "step_size is -0.1"),
+        ({"step_size": jnp.inf}, "step_size is inf"),
         ({"step_size": "visit"}, "step_size is 'visit'"),
         ({"n": 0}, "n is 0"),
         ({"trace_decay": 2.0}, "trace_decay is 2"),

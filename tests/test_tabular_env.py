@@ -113,3 +113,9 @@ def test_the_model_comes_back_from_below_wrappers(sparse):
 def test_an_environment_without_a_table_is_refused():
     with pytest.raises(TypeError, match=r"env is a CartPole; expected a TabularEnv.*from_gymnasium"):
         mdp_from_env(TimeLimit(CartPole(), 5))
+
+
+def test_what_is_no_problem_is_refused():
+    for wrong in (None, "a", CartPole()):
+        with pytest.raises(TypeError, match=r"mdp is .*; expected a TabularMDP"):
+            TabularEnv(wrong)

@@ -93,13 +93,13 @@ def stream(env: Environment, learner: Learner, act: Act, score_episodes: int, ma
 
 def example(env: Environment) -> Transition:
     """What one transition of `env` looks like, states left out: shapes and types. Traced: nothing is computed."""
+
+    def one(key: Array) -> Transition:
+        policy = lambda key, observation: jnp.int32(0)
+        return rollout.unroll(key, env, policy, rollout.start(key, env, 1), 1, autoreset="none")[1]
+
     leaf = lambda leaf: jax.ShapeDtypeStruct(leaf.shape[2:], leaf.dtype)
-    return jax.tree.map(leaf, bare(jax.eval_shape(_one_transition, env, jax.random.key(0))))
-
-
-def _one_transition(env: Environment, key: Array) -> Transition:
-    policy = lambda key, observation: jnp.int32(0)
-    return rollout.unroll(key, env, policy, rollout.start(key, env, 1), 1, autoreset="none")[1]
+    return jax.tree.map(leaf, bare(jax.eval_shape(one, jax.random.key(0))))
 
 
 def bare(played: Transition) -> Transition:

@@ -161,7 +161,7 @@ def fit(env: Environment, network: Network, atoms: tuple[int, ...], available: C
     """The number of actions of `env`, if the network's output is [actions, *atoms]. Traced: nothing is computed."""
     actions = discrete(env)
     key = jax.random.key(0)
-    params, observation = jax.eval_shape(network.init, key), jax.eval_shape(first_observation, env, key)
+    params, observation = jax.eval_shape(network.init, key), jax.eval_shape(lambda key: env.reset(key)[1], key)
     output = jax.eval_shape(network.apply, params, observation)
     expected = (actions, *atoms)
     if getattr(output, "shape", None) != expected:
@@ -180,7 +180,7 @@ def fit_distribution(env: Environment, network: Network, distribution: Distribut
     """
     # All by arguments, so that JAX's cache of traces answers from the second time on: a sweep makes hundreds of algorithms.
     key = jax.random.key(0)
-    parameters, observation = jax.eval_shape(network.init, key), jax.eval_shape(first_observation, env, key)
+    parameters, observation = jax.eval_shape(network.init, key), jax.eval_shape(_first_observation, env, key)
     parameter = jax.eval_shape(network.apply, parameters, observation)
     actions = getattr(env.action_space, "n", None)  # a continuous space has no such number, and no mask
     mask = None if actions is None else jax.ShapeDtypeStruct((int(actions),), bool)
@@ -197,7 +197,7 @@ def fit_distribution(env: Environment, network: Network, distribution: Distribut
 def fit_baseline(env: Environment, baseline: Network) -> None:
     """The baseline's output is one value []. Traced: nothing is computed."""
     key = jax.random.key(0)
-    parameters, observation = jax.eval_shape(baseline.init, key), jax.eval_shape(first_observation, env, key)
+    parameters, observation = jax.eval_shape(baseline.init, key), jax.eval_shape(_first_observation, env, key)
     output = jax.eval_shape(baseline.apply, parameters, observation)
     if getattr(output, "shape", None) != ():
         raise ValueError(
@@ -206,6 +206,5 @@ def fit_baseline(env: Environment, baseline: Network) -> None:
         )
 
 
-def first_observation(env: Environment, key: Array) -> Any:
-    """What an episode begins with; with a name, so that JAX's cache of traces knows it again."""
+def _first_observation(env: Environment, key: Array) -> Any:
     return env.reset(key)[1]

@@ -255,7 +255,7 @@ def _check_fit(env: Environment, features: Features, available: Callable[[Any], 
         raise ValueError(
             f"features.rate has shape {np.shape(features.rate)}; expected () or ({features.size},), one for each feature."
         )
-    observation = jax.eval_shape(common.first_observation, env, jax.random.key(0))
+    observation = jax.eval_shape(lambda key: env.reset(key)[1], jax.random.key(0))
     x = jax.eval_shape(features.apply, observation)
     if getattr(x, "shape", None) != (features.size,):
         raise ValueError(

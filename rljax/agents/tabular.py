@@ -387,7 +387,7 @@ def _probabilities(policy: ArrayLike, model: TabularMDP) -> Array:
 
 def _number(name: str, value: ArrayLike | Schedule, low: float, high: float) -> None:
     if not callable(value):
-        checks.real(name, value, low, high)
+        checks.real(name, value, low, high, below=high == jnp.inf)
 
 
 def _normalised(weight: Array) -> Array:

@@ -44,6 +44,10 @@ class TabularEnv:
 
     mdp: TabularMDP
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.mdp, TabularMDP):
+            raise TypeError(f"mdp is {self.mdp!r}; expected a TabularMDP, such as mdp.problems.chapter_mdp().")
+
     @property
     def observation_space(self) -> spaces.Discrete:
         """The number of the state."""

@@ -74,7 +74,7 @@ def plan(
     planner = modified_policy_iteration() if modified else krylov_policy_iteration()
     if not small:
         return solve(mdp, planner, tolerance=tolerance, max_iterations=max_iterations, start=start)
-    checks.real("max_iterations", max_iterations, 1)
+    checks.integer("max_iterations", max_iterations, 1, batch=True)
     few = jnp.clip(max_iterations // 4, 1, 16)
     first = solve(mdp, value_iteration(), tolerance=tolerance, max_iterations=few, start=start)
     left = jnp.maximum(max_iterations - first.iterations, 1)

@@ -160,7 +160,7 @@ def solve(
     """
     one_problem(mdp)
     checks.real("tolerance", tolerance, 0, above=True)
-    checks.real("max_iterations", max_iterations, 1)
+    checks.integer("max_iterations", max_iterations, 1, batch=True)
     made(planner)
     known = facts(mdp)
     mdp = mdp.with_parts(reward=mdp.expected_reward.T)  # once, not in every round

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -18,9 +19,9 @@ from typing import IO, Any
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "gymnasium", "numpy", "chex")
 CONFIG = "config.json"
-_created: list[
-    tuple[Path, list[Path]]
-] = []  # in this process: the folder of a run, and what was new of it and its parents
+# In this process: each folder of a run, with what was new of it and its parents; and those that CONFIG was written to.
+_created: dict[Path, list[Path]] = {}
+_configured: set[Path] = set()
 
 
 def create(out: str | Path | None, name: str) -> Path:
@@ -46,14 +47,14 @@ def create(out: str | Path | None, name: str) -> Path:
                 f"{path} exists and is not an empty folder; expected a new place for the results of {name}. "
                 "Give another --out, or leave it out for a fresh folder under runs/."
             )
-        _created.append((path.absolute(), new))
+        _created[path.absolute()] = new
         return path
     stamp = f"{name.replace('.', '-')}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in range(1000):
         path = Path("runs") / (stamp + (f"-{number + 1}" if number else ""))
         new = _made(path, exist_ok=False)
         if new is not None:
-            _created.append((path.absolute(), new))
+            _created[path.absolute()] = new
             return path
     raise FileExistsError(f"runs/{stamp} and 999 more exist. Give --out.")
 
@@ -83,11 +84,12 @@ def withdraw() -> None:
       False
     """
     while _created:
-        path, new = _created.pop()
-        if path.is_dir() and {file.name for file in path.iterdir()} <= {CONFIG}:
-            (path / CONFIG).unlink(missing_ok=True)
-            for folder in new:
-                if not any(folder.iterdir()):
+        path, new = _created.popitem()
+        mine = [CONFIG] if path in _configured else []
+        with contextlib.suppress(OSError):  # someone else was faster, or has more in there
+            if [file.name for file in path.iterdir()] == mine:
+                (path / CONFIG).unlink(missing_ok=True)
+                for folder in new:
                     folder.rmdir()
 
 
@@ -138,6 +140,9 @@ def write_config(
 
     `used` are the values of the options by then, among what else it may hold, `locals()` say: others than those asked for
     under `--quick`, or where a default was found on the way.
+
+    Errors:
+      FileExistsError: another run has written one there since the folder was made.
     """
     content = {
         "experiment": experiment,
@@ -147,7 +152,10 @@ def write_config(
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "machine": {"platform": platform.platform(), "processors": os.cpu_count(), "devices": _devices(experiment)},
     }
+    if (path / CONFIG).exists():
+        raise FileExistsError(f"{path / CONFIG} is there by now: another run has the same --out. Give each its own.")
     write_json(path / CONFIG, content)
+    _configured.add(path.absolute())
 
 
 def _devices(experiment: str) -> list[str] | None:

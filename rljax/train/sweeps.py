@@ -184,7 +184,7 @@ def sweep(
     checks.integer("num_steps", num_steps, 1)
     checks.integer("chunk", chunk, 1)
     if places is not None:
-        checks.integer("places", places, 1)
+        checks.together(places=places)
     checks.function("make", make, "lambda **setting: agents.reinforce(env, network, **setting)")
     if on_chunk is not None:
         checks.function(
