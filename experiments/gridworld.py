@@ -80,6 +80,7 @@ def main(
         [(int(r), int(c)) for r, c in layout.cell[route]],
         title=f"A maze: {100 * slip:.3g} % of steps go astray; orange: one walk",
         marks={cell: symbol for cell, symbol in symbols.items() if symbol in "SG"},
+        label="value: expected discounted return\n(the goal's is 0: nothing follows)",
     )
     summary = {
         "states": model.num_states,

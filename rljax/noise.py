@@ -128,7 +128,7 @@ def uniforms(key: Array, count: int) -> tuple[Array, ...]:
       [(), (), ()]
     """
     checks.key(key)
-    checks.integer("count", count, 1)
+    checks.integer("count", count, 0)
     data = jax.random.key_data(fused(key))
     words = [w for j in range(-(-count // 2)) for w in threefry((data[0], data[1]), (data[2], jnp.uint32(j)))]
     # 23 random bits are the mantissa of a float in [1, 2), in float64 mode too.

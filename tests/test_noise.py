@@ -115,7 +115,7 @@ def test_a_raw_key_is_refused_and_told_how_to_become_typed(key):
             function(key)
 
 
-@pytest.mark.parametrize("count", [0, -1, True, 1.5])
+@pytest.mark.parametrize("count", [-1, True, 1.5])
 def test_a_number_of_scalars_that_is_none_is_refused(count):
     with pytest.raises((TypeError, ValueError), match=f"count is {count}; expected a whole number"):
         noise.uniforms(jax.random.key(0), count)
