@@ -311,6 +311,14 @@ def test_config_says_what_was_asked_with_what_on_what(tmp_path, monkeypatch):
     assert config["machine"]["devices"] == [device.device_kind for device in jax.devices()]
 
 
+def test_config_says_a_command_that_can_be_given_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/experiments/__main__.py", "demo", "--method", "one two"])
+    folder.write_config(tmp_path, "demo", {})
+    assert (
+        json.loads((tmp_path / "config.json").read_text())["command"] == "python -m experiments demo --method 'one two'"
+    )
+
+
 def test_config_says_what_was_used_where_it_was_not_what_was_asked(tmp_path):
     folder.write_config(
         tmp_path,

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import platform
+import shlex
 import sys
 import tempfile
 import time
@@ -148,7 +149,9 @@ def write_config(
         "experiment": experiment,
         "options": {name: value for name, value in options.items() if name != "out"},
         "used": {name: (used or {}).get(name, value) for name, value in options.items() if name != "out"},
-        "command": " ".join(sys.argv),
+        "command": shlex.join(["python", "-m", Path(sys.argv[0]).parent.name, *sys.argv[1:]])
+        if Path(sys.argv[0]).name == "__main__.py"
+        else shlex.join(sys.argv),
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         "machine": {"platform": platform.platform(), "processors": os.cpu_count(), "devices": _devices(experiment)},
     }
