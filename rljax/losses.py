@@ -93,7 +93,7 @@ def squared(error: Array) -> Array:
       >>> squared(jnp.array([-1.0, 3.0])).tolist()
       [0.5, 4.5]
     """
-    return 0.5 * jnp.square(error)
+    return 0.5 * jnp.square(floats(error))
 
 
 def huber(error: Array, delta: ArrayLike = 1.0) -> Array:
@@ -265,7 +265,7 @@ def masked_mean(x: Array, valid: Array | None = None) -> Array:
       2.0
     """
     if valid is None:
-        return jnp.mean(x)
+        return jnp.mean(floats(x))
     checks.same_shape(x=x, valid=valid)
     checks.boolean(valid=valid)
     return jnp.sum(jnp.where(valid, x, 0.0)) / jnp.maximum(valid.astype(x.dtype).sum(), 1.0)

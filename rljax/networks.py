@@ -68,6 +68,7 @@ def glorot_uniform(key: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
 
     Glorot & Bengio (2010), eq. 16.
     """
+    checks.key(key)
     return jax.nn.initializers.glorot_uniform()(key, shape), jnp.zeros(shape[1])
 
 
@@ -81,6 +82,7 @@ def fan_in_uniform(key: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
 
     LeCun et al. (1998), Efficient backprop, sec. 4.6; `torch.nn.Linear.reset_parameters`.
     """
+    checks.key(key)
     limit = shape[0] ** -0.5
     # The bias is one more row of the same draw: one cipher to compile for each layer, not two.
     rows = jax.random.uniform(key, (shape[0] + 1, shape[1]), minval=-limit, maxval=limit)

@@ -19,6 +19,15 @@ def close(a, b, atol=1e-6):
     chex.assert_trees_all_close(np.asarray(a, np.float64), np.asarray(b, np.float64), atol=atol)
 
 
+def test_what_is_no_array_of_numbers_is_refused():
+    for wrong in (None, "abc", np.array(["a"]), np.ones(2, complex)):
+        for loss in (losses.squared, losses.huber, masked_mean):
+            with pytest.raises(TypeError, match="an array of numbers is expected"):
+                loss(wrong)
+        with pytest.raises(TypeError, match="expected an array of numbers"):
+            value_loss(wrong, jnp.zeros(2))
+
+
 # Golden --------------------------------------------------------------------------------------------------------------
 
 

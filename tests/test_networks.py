@@ -292,6 +292,9 @@ def test_parameters_of_another_network_are_refused(mine, other):
 def test_raw_keys_are_refused():
     with pytest.raises(TypeError, match="typed kind"):
         chapter_policy().init(jax.random.PRNGKey(0))
+    for initialiser in (networks.glorot_uniform, networks.fan_in_uniform):
+        with pytest.raises(TypeError, match="typed kind"):
+            initialiser(jax.random.PRNGKey(0), (4, 2))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,21 @@ import numpy as np
 import optax
 import pytest
 
-from rljax import agents, envs, losses, networks, policies, returns, rollout, shaping, structs, train
+from rljax import (
+    agents,
+    envs,
+    features,
+    losses,
+    mdp,
+    networks,
+    policies,
+    replay,
+    returns,
+    rollout,
+    shaping,
+    structs,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 SMALL = {"max_steps": 30, "episodes_per_update": 5}
@@ -206,6 +220,23 @@ def test_a_baseline_of_two_numbers_and_a_shaping_of_many_are_refused() -> None:
 def test_raw_keys_are_refused() -> None:
     with pytest.raises(TypeError, match="typed kind"):
         agents.reinforce(envs.CartPole(), networks.chapter_policy()).init(jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize("wrong", [jax.random.PRNGKey(0), 0, None], ids=["raw", "0", "None"])
+def test_a_step_with_what_is_no_key_is_refused_by_every_learner(wrong: Any) -> None:
+    env, two = envs.CartPole(), networks.q_network((4, 4, 2))
+    ring = replay.uniform(16)
+    for algorithm in (
+        agents.reinforce(env, networks.chapter_policy()),
+        agents.dqn(env, two, memory=ring, batch_size=4, warmup=4),
+        agents.pqn(env, two, num_envs=2, unroll_steps=2, minibatches=1),
+        agents.linear_q(env, features.polynomial(1, [-1.0] * 4, [1.0] * 4)),
+        agents.policy_search(env, networks.chapter_policy(), agents.random_search(4), finalists=2),
+        agents.control(envs.TabularEnv(mdp.problems.chapter_mdp())),
+    ):
+        state = jax.eval_shape(algorithm.init, jax.random.key(0))
+        with pytest.raises(TypeError, match="typed kind"):
+            jax.eval_shape(lambda state, step=algorithm.step: step(wrong, state), state)
 
 
 def test_a_shaping_that_is_not_finite_is_told_and_not_trained_on() -> None:

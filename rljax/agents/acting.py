@@ -69,6 +69,7 @@ def stream(env: Environment, learner: Learner, act: Act, score_episodes: int, ma
         return Acting(state.learner, cursor, last_return), bare(played)
 
     def step(key: Array, state: Acting) -> tuple[Acting, dict[str, Array]]:
+        checks.key(key)
         key_play, key_learn = jax.random.split(key)
         if learner.repeats == 1:
             state, metrics = block(key_play, key_learn, state)

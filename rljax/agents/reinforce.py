@@ -133,6 +133,7 @@ def reinforce(
         return distribution.sample(key, network.apply(state.params.policy, observation))
 
     def step(key: Array, state: ReinforceState) -> tuple[ReinforceState, dict[str, Array]]:
+        checks.key(key)
         key_start, key_play = jax.random.split(key)
         cursor = rollout.start(key_start, env, episodes_per_update)
         policy = functools.partial(explore, state)
