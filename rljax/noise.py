@@ -121,7 +121,7 @@ def uniforms(key: Array, count: int) -> tuple[Array, ...]:
     have to be filled by one kernel and taken apart by another.
 
     Errors:
-      TypeError, ValueError: anything but one typed key.
+      TypeError, ValueError: anything but one typed key, a count below 0.
 
     Example:
       >>> [x.shape for x in uniforms(jax.random.key(0), 3)]

@@ -341,9 +341,8 @@ def objective(
         mask_tm1, mask_t = jax.vmap(available)(first.observation), jax.vmap(available)(o_t)
         some = mask_t.any(axis=1)  # where none is, nothing follows, as in `backups`; no policy is made of nothing
         discount_t, mask_t = jnp.where(some, discount_t, 0.0), mask_t | ~some[:, None]
-    if (
-        munchausen is None
-    ):  # all of pi on one action: y = r + gamma max_a q(o_t, a), or with `double` the chooser's best
+    if munchausen is None:
+        # All of pi on one action: y = r + gamma max_a q(o_t, a), or with `double` the chooser's best.
         chooser = values(apply(lax.stop_gradient(params), o_t)) if double else q_t
         pi_t = jax.nn.one_hot(jax.vmap(policies.greedy)(chooser, mask_t), q_t.shape[-1], dtype=q_t.dtype)
     else:
